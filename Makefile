@@ -1,0 +1,38 @@
+# Everything runs in .venv, which the first target that needs it creates.
+PYTHON ?= python3
+OUT ?= out/demo
+VENV := .venv
+BIN := $(VENV)/bin
+LLAMA := integrations/llama-index-retrievers-ragguard
+# uv does not read pip's configuration: hand over the folder of local wheels that it may name.
+LINKS := $(shell d=$$($(PYTHON) -m pip config get global.find-links 2>/dev/null); [ -d "$$d" ] && echo "$$d")
+export HF_HUB_OFFLINE ?= 1
+export TOKENIZERS_PARALLELISM ?= false
+
+.PHONY: setup demo test check bench clean
+
+setup: $(VENV)/.ready
+
+$(VENV)/.ready: pyproject.toml constraints.txt $(LLAMA)/pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet uv
+	$(if $(LINKS),UV_FIND_LINKS=$(LINKS)) $(BIN)/uv pip install --quiet --python $(BIN)/python -e '.[dev]' -e $(LLAMA) -c constraints.txt
+	touch $@
+
+demo: setup
+	$(BIN)/ragguard demo --out $(OUT)
+
+test: setup
+	$(BIN)/python -m pytest
+
+check: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: setup
+	$(BIN)/python -m benchmarks.run
+
+clean:
+	rm -rf $(VENV) out build dist

@@ -1,0 +1,49 @@
+"""A RAGGuard encoder as LlamaIndex's embedding model, so that index and guard use one model and one canonical text."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from llama_index.core.base.embeddings.base import BaseEmbedding
+from llama_index.core.bridge.pydantic import PrivateAttr
+
+from ragguard.protocols import Encoder
+from ragguard.text import canonical
+from ragguard.vectors import encode_documents, encode_one_query
+
+
+class EncoderEmbedding(BaseEmbedding):
+    """Embeds canonical texts with an encoder; long texts whole, special tokens as text."""
+
+    _encoder: Encoder = PrivateAttr()
+
+    def __init__(self, encoder: Encoder, **kwargs: Any) -> None:
+        """Wrap an encoder.
+
+        Args:
+            encoder: Embeds.
+            kwargs: For `BaseEmbedding`: embed_batch_size, callback_manager.
+        """
+        super().__init__(model_name=encoder.name, **kwargs)
+        self._encoder = encoder
+
+    @classmethod
+    def class_name(cls) -> str:
+        """Name in LlamaIndex's registries."""
+        return "EncoderEmbedding"
+
+    def _get_query_embedding(self, query: str) -> list[float]:
+        return [float(x) for x in encode_one_query(self._encoder, canonical(query).text)]
+
+    def _get_text_embedding(self, text: str) -> list[float]:
+        return self._get_text_embeddings([text])[0]
+
+    def _get_text_embeddings(self, texts: list[str]) -> list[list[float]]:
+        return [[float(x) for x in row] for row in encode_documents(self._encoder, [canonical(text).text for text in texts])]
+
+    async def _aget_query_embedding(self, query: str) -> list[float]:
+        return await asyncio.to_thread(self._get_query_embedding, query)
+
+    async def _aget_text_embedding(self, text: str) -> list[float]:
+        return await asyncio.to_thread(self._get_text_embedding, text)

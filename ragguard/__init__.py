@@ -1,0 +1,57 @@
+"""A guard around any retriever against poisoned documents. See https://arxiv.org/abs/2512.24268 for RAGPart and RAGMask.
+
+Names are imported when they are first used, so that `import ragguard` stays fast.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ragguard.defenses import RAGMask, RAGPart
+    from ragguard.encoders import SentenceTransformerEncoder
+    from ragguard.errors import RAGGuardError
+    from ragguard.index import DenseIndex
+    from ragguard.retriever import GuardedRetriever, GuardPolicy
+    from ragguard.types import Certificate, Document, GuardedResult, Hit, Verdict
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "Certificate": "ragguard.types",
+    "DenseIndex": "ragguard.index",
+    "Document": "ragguard.types",
+    "GuardPolicy": "ragguard.retriever",
+    "GuardedResult": "ragguard.types",
+    "GuardedRetriever": "ragguard.retriever",
+    "Hit": "ragguard.types",
+    "RAGGuardError": "ragguard.errors",
+    "RAGMask": "ragguard.defenses",
+    "RAGPart": "ragguard.defenses",
+    "SentenceTransformerEncoder": "ragguard.encoders",
+    "Verdict": "ragguard.types",
+}
+
+__all__ = [
+    "Certificate",
+    "DenseIndex",
+    "Document",
+    "GuardPolicy",
+    "GuardedResult",
+    "GuardedRetriever",
+    "Hit",
+    "RAGGuardError",
+    "RAGMask",
+    "RAGPart",
+    "SentenceTransformerEncoder",
+    "Verdict",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name in _HOME:
+        return getattr(import_module(_HOME[name]), name)
+    raise AttributeError(f"module 'ragguard' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOME])

@@ -1,0 +1,7 @@
+"""Defenses: one file, one idea, one reference."""
+
+from ragguard.defenses.base import BaseDefense, Judgement
+from ragguard.defenses.ragmask import RAGMask, RAGMaskSettings
+from ragguard.defenses.ragpart import RAGPart, RAGPartSettings
+
+__all__ = ["BaseDefense", "Judgement", "RAGMask", "RAGMaskSettings", "RAGPart", "RAGPartSettings"]

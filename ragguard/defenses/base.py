@@ -1,0 +1,137 @@
+"""What every defense of this package has in common: it judges, the base class ranks, checks and explains."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from ragguard.errors import DefenseError, InvalidInputError
+from ragguard.text import Canonical, canonical, words
+from ragguard.types import Action, Certificate, Document, GuardedResult, Hit, Span, Verdict
+
+MAX_WORDS = 4096
+"""Longest document that is judged, in words: about twenty times what one embedding reads. Work on a hostile document is bounded."""
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What a defense says of one candidate.
+
+    Attributes:
+        position: Which candidate, by its place among those given to `judge`.
+        score: The score it is ranked by from now on.
+        reason: Why, in a sentence for people.
+        drop: Whether it must never be returned.
+        signals: The numbers behind it.
+        spans: Ranges of the canonical text that it is about.
+    """
+
+    position: int
+    score: float
+    reason: str
+    drop: bool = False
+    signals: Mapping[str, float] = field(default_factory=dict)
+    spans: tuple[Span, ...] = ()
+
+
+class BaseDefense(ABC):
+    """Turns judgements into a result in which every candidate is accounted for.
+
+    A subclass sets `name` and implements `judge`. Candidates that cannot be judged (no words, too many words) are dropped here:
+    the guard fails closed.
+    """
+
+    name: str
+
+    def __call__(self, query: str, hits: Sequence[Hit], k: int) -> GuardedResult:
+        """Judge the candidates of one query.
+
+        Args:
+            query: The query's text.
+            hits: Candidates, best first, ids unique.
+            k: How many to keep, at least 1.
+
+        Returns:
+            Kept, reserve and removed hits, with a verdict on each.
+
+        Raises:
+            InvalidInputError: If `k` is below 1, or two candidates have the same id.
+            DefenseError: If a subclass does not judge every candidate exactly once.
+            EncoderError: If the encoder fails.
+        """
+        if k < 1:
+            raise InvalidInputError(f"k must be at least 1, not {k}")
+        repeated = {hit.document.id for hit in hits if sum(h.document.id == hit.document.id for h in hits) > 1}
+        if repeated:
+            raise InvalidInputError(f"candidates must have unique ids; repeated: {sorted(repeated)}")
+        forms = [canonical(hit.document.text) for hit in hits]
+        unfit = {i: reason for i, form in enumerate(forms) if (reason := _unfit(form.text))}
+        fit = [i for i in range(len(hits)) if i not in unfit]
+        judged = self.judge(query, [Hit(_with_text(hits[i].document, forms[i]), hits[i].score) for i in fit], k) if fit else []
+        if sorted(j.position for j in judged) != list(range(len(fit))):
+            raise DefenseError(f"{self.name} must judge each of {len(fit)} candidates exactly once")
+        verdicts: dict[int, Verdict] = {
+            i: Verdict(hits[i].document.id, self.name, "drop", reason, i + 1, None) for i, reason in unfit.items()
+        }
+        passed: list[Hit] = []
+        for judgement in judged:
+            i = fit[judgement.position]
+            if not judgement.drop:
+                passed.append(Hit(hits[i].document, judgement.score))
+            rank = None if judgement.drop else len(passed)
+            action: Action = "drop" if rank is None else "demote" if i < k < rank else "keep"
+            spans = tuple(forms[i].to_original(span) for span in judgement.spans)
+            verdicts[i] = Verdict(hits[i].document.id, self.name, action, judgement.reason, i + 1, rank, judgement.signals, spans)
+        return GuardedResult(
+            query=query,
+            k=k,
+            candidates=tuple(hits),
+            kept=tuple(passed[:k]),
+            reserve=tuple(passed[k:]),
+            removed=tuple(hits[i] for i in sorted(verdicts) if verdicts[i].action == "drop"),
+            verdicts=tuple(verdicts[i] for i in sorted(verdicts)),
+            certificates=self.certificates(len(fit), k),
+        )
+
+    @abstractmethod
+    def judge(self, query: str, hits: Sequence[Hit], k: int) -> Sequence[Judgement]:
+        """Judge candidates whose texts are canonical and have words.
+
+        Args:
+            query: The query's text.
+            hits: At least one candidate, best first.
+            k: How many will be kept.
+
+        Returns:
+            One judgement for each candidate, in the new order, best first.
+        """
+
+    def prepare(self, documents: Sequence[Document]) -> None:
+        """Compute at ingestion what `judge` will need, so that queries find it ready. Does nothing by default.
+
+        Raises:
+            EncoderError: If the encoder fails.
+        """
+
+    def certificates(self, candidates: int, k: int) -> tuple[Certificate, ...]:
+        """What holds by construction for a result from that many candidates. Nothing by default."""
+        return ()
+
+
+def judgeable(documents: Sequence[Document]) -> list[str]:
+    """Canonical texts of the documents that a defense can judge: some words, and not too many."""
+    return [text for document in documents if not _unfit(text := canonical(document.text).text)]
+
+
+def _unfit(text: str) -> str:
+    count = len(words(text))
+    if count == 0:
+        return "The text has no words, so nothing can be judged."
+    if count > MAX_WORDS:
+        return f"The text has {count} words, more than the {MAX_WORDS} that are judged; split it at ingestion."
+    return ""
+
+
+def _with_text(document: Document, form: Canonical) -> Document:
+    return document if document.text == form.text else Document(document.id, form.text, document.metadata)

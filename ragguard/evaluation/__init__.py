@@ -1,0 +1,1 @@
+"""Datasets, metrics and the experiment that compares systems under attack."""

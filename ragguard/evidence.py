@@ -1,0 +1,135 @@
+"""Evidence: what defenses need from a text, computed once, before any query."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+
+from ragguard.errors import InvalidInputError
+from ragguard.protocols import Encoder, EvidencePlan, EvidenceStore
+from ragguard.text import content_hash, fragments, mask_spans, merge, without
+from ragguard.types import Evidence, Span, Vectors
+from ragguard.vectors import encode_documents
+
+Encode = Callable[[Sequence[str]], Vectors]
+
+
+class EvidenceBuilder:
+    """Looks evidence up, and builds what is missing for many texts in one go."""
+
+    def __init__(self, encoder: Encoder, plan: EvidencePlan, store: EvidenceStore) -> None:
+        """Bind an encoder, a plan and a store.
+
+        Args:
+            encoder: Embeds the pieces.
+            plan: Says which pieces.
+            store: Keeps the result by hash of text, encoder and plan.
+        """
+        self._encoder, self._plan, self._store = encoder, plan, store
+
+    def get(self, texts: Sequence[str]) -> list[Evidence]:
+        """Evidence of canonical texts, one each, in their order.
+
+        Raises:
+            EncoderError: If the encoder fails.
+        """
+        prefix = f"{self._encoder.name}|{self._plan.key}|"
+        keys = [prefix + content_hash(text) for text in texts]
+        known = dict(zip(keys, self._store.get(keys), strict=True))
+        missing = {key: text for key, text in zip(keys, texts, strict=True) if known[key] is None}
+        if missing:
+            built = self._plan.build(list(missing.values()), lambda pieces: encode_documents(self._encoder, pieces))
+            fresh = dict(zip(missing, built, strict=True))
+            self._store.put(fresh)
+            known.update(fresh)
+        return [evidence for key in keys if (evidence := known[key]) is not None]
+
+
+@dataclass(frozen=True)
+class WholePlan:
+    """One vector: the text itself."""
+
+    key: str = "whole"
+
+    def build(self, texts: Sequence[str], encode: Encode) -> list[Evidence]:
+        """Embed each text."""
+        return [Evidence(((Span(0, len(text)),),), row[None, :]) for text, row in zip(texts, encode(texts), strict=True)]
+
+
+@dataclass(frozen=True)
+class FragmentPlan:
+    """n contiguous fragments of nearly equal numbers of words (RAGPart).
+
+    Attributes:
+        n: Number of fragments.
+    """
+
+    n: int
+
+    @property
+    def key(self) -> str:
+        """Name and settings."""
+        return f"fragments:{self.n}"
+
+    def build(self, texts: Sequence[str], encode: Encode) -> list[Evidence]:
+        """Embed the fragments of all texts together."""
+        cuts = [fragments(text, self.n) for text in texts]
+        vectors = encode([text[s.start : s.end] for text, spans in zip(texts, cuts, strict=True) for s in spans])
+        return [
+            Evidence(tuple((span,) for span in spans), vectors[i * self.n : (i + 1) * self.n]) for i, spans in enumerate(cuts)
+        ]
+
+
+@dataclass(frozen=True)
+class MaskPlan:
+    """The text, the text without each mask span, and without each group of spans that resemble each other (RAGMask).
+
+    Row 0 is the text itself, its ranges empty; `spans` of every other row are what it lacks.
+
+    Attributes:
+        m: Words in a mask span.
+        group_similarity: Cosine from which two spans resemble each other; None masks single spans only, as the paper does.
+    """
+
+    m: int
+    group_similarity: float | None = None
+
+    def __post_init__(self) -> None:
+        """Check the settings.
+
+        Raises:
+            InvalidInputError: If `group_similarity` is not above 0 and at most 1.
+        """
+        if self.group_similarity is not None and not 0 < self.group_similarity <= 1:
+            raise InvalidInputError(f"group_similarity must be above 0 and at most 1, not {self.group_similarity}")
+
+    @property
+    def key(self) -> str:
+        """Name and settings."""
+        return f"masks:{self.m}:{self.group_similarity}"
+
+    def build(self, texts: Sequence[str], encode: Encode) -> list[Evidence]:
+        """Embed all masked forms of all texts together; groups cost one more pass, over the spans alone."""
+        tiles = [mask_spans(text, self.m) for text in texts]
+        removed: list[list[tuple[Span, ...]]] = [[(), *((span,) for span in spans)] for spans in tiles]
+        if self.group_similarity is not None:
+            for i, groups in enumerate(self._groups(texts, tiles, encode)):
+                removed[i].extend(groups)
+        # A text that is one span has nothing left without it: there is no such row.
+        kept = [[gone for gone in rows if without(text, gone)] for text, rows in zip(texts, removed, strict=True)]
+        vectors = encode([without(text, gone) for text, rows in zip(texts, kept, strict=True) for gone in rows])
+        bounds = [0, *accumulate(len(rows) for rows in kept)]
+        return [Evidence(tuple(rows), vectors[a:b]) for rows, a, b in zip(kept, bounds, bounds[1:], strict=False)]
+
+    def _groups(self, texts: Sequence[str], tiles: Sequence[Sequence[Span]], encode: Encode) -> list[list[tuple[Span, ...]]]:
+        vectors = encode([text[s.start : s.end] for text, spans in zip(texts, tiles, strict=True) for s in spans])
+        found: list[list[tuple[Span, ...]]] = []
+        start = 0
+        for spans in tiles:
+            rows = vectors[start : start + len(spans)]
+            start += len(spans)
+            alike = rows @ rows.T >= (self.group_similarity or 0.0)
+            groups = {tuple(span for span, member in zip(spans, row, strict=True) if member) for row in alike}
+            found.append(sorted((merge(group) for group in groups if len(group) > 1), key=lambda g: (len(g), g[0].start)))
+        return found

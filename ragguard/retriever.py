@@ -1,0 +1,238 @@
+"""The wrapper: over-fetch, defend, fill up again, report."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from dataclasses import replace
+from typing import TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from ragguard.errors import DeadlineExceededError, DefenseError, InvalidInputError, RAGGuardError, RetrieverError
+from ragguard.protocols import Defense, Retriever
+from ragguard.text import Canonical, canonical
+from ragguard.types import Certificate, Document, GuardedResult, Hit, Verdict
+
+T = TypeVar("T")
+
+
+class GuardPolicy(BaseModel):
+    """How the wrapper works.
+
+    Attributes:
+        overfetch: Candidates asked for, as a multiple of k. 4 leaves combinations of RAGPart something to choose from.
+        max_overfetch: Up to this multiple of k, more candidates are asked for while fewer than k are kept.
+        deadline_s: Seconds after which a query ends in DeadlineExceededError; None waits.
+        fail_open: If a defense raises, go on without it and mark the result degraded. The default fails closed.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    overfetch: int = Field(4, ge=1)
+    max_overfetch: int = Field(16, ge=1)
+    deadline_s: float | None = Field(None, gt=0)
+    fail_open: bool = False
+
+
+class GuardedRetriever:
+    """Any retriever, with defenses between it and whoever reads the results.
+
+    Holds no state per query; safe to use from many threads if the retriever and the defenses are.
+    """
+
+    def __init__(self, retriever: Retriever, defenses: Sequence[Defense], policy: GuardPolicy | None = None) -> None:
+        """Wrap a retriever.
+
+        Args:
+            retriever: What finds candidates. If it has a method `aretrieve`, `aretrieve` here awaits it.
+            defenses: Applied in turn; each judges what the one before let pass.
+            policy: None takes the defaults.
+
+        Raises:
+            InvalidInputError: If there are no defenses, or something is not a retriever or a defense.
+        """
+        if not defenses:
+            raise InvalidInputError("a guard without defenses guards nothing; pass at least one defense")
+        if not callable(getattr(retriever, "retrieve", None)):
+            raise InvalidInputError(f"{type(retriever).__name__} has no method retrieve(query, k)")
+        for defense in defenses:
+            if not isinstance(defense, Defense):
+                raise InvalidInputError(f"{defense!r} is not a defense: it needs a name and __call__(query, hits, k)")
+        self._retriever = retriever
+        self._defenses = tuple(defenses)
+        self.policy = policy or GuardPolicy()
+
+    def retrieve(self, query: str, k: int = 10) -> GuardedResult:
+        """The guarded top k, with everything that was not returned and why.
+
+        Args:
+            query: The query's text.
+            k: Number of hits, at least 1.
+
+        Returns:
+            At most k hits; fewer only where the retriever has no more within `max_overfetch` * k candidates.
+
+        Raises:
+            InvalidInputError: If `k` is below 1 or the query has no text.
+            RetrieverError: If the retriever raises or returns something else than hits.
+            DefenseError: If a defense raises (unless the policy fails open).
+            DeadlineExceededError: If the deadline passes.
+        """
+        query = _checked_query(query, k)
+        if self.policy.deadline_s is None:
+            return self._retrieve(query, k)
+        future = _in_thread(lambda: self._retrieve(query, k))
+        try:
+            return future.result(self.policy.deadline_s)
+        except FutureTimeoutError as error:
+            if future.done():
+                raise  # a TimeoutError of the retriever's own
+            raise self._too_late() from error
+
+    async def aretrieve(self, query: str, k: int = 10) -> GuardedResult:
+        """As `retrieve`, without blocking the event loop: the retriever is awaited, defenses run in a thread."""
+        query = _checked_query(query, k)
+        work = asyncio.ensure_future(self._aretrieve(query, k))
+        try:
+            done, _ = await asyncio.wait({work}, timeout=self.policy.deadline_s)
+        finally:
+            work.cancel()  # no effect on what is done; ends what is late, or whose caller was cancelled
+        if not done:
+            raise self._too_late()
+        return work.result()
+
+    def _too_late(self) -> DeadlineExceededError:
+        return DeadlineExceededError(
+            f"no guarded result within {self.policy.deadline_s} s; raise deadline_s or prepare evidence ahead"
+        )
+
+    def _retrieve(self, query: str, k: int) -> GuardedResult:
+        depth = self.policy.overfetch * k
+        while True:
+            try:
+                found = self._retriever.retrieve(query, depth)
+            except Exception as error:
+                raise _retriever_failed(error) from error
+            result = self._defend(query, found, k)
+            if not self._fetch_more(result, depth):
+                return result
+            depth = min(2 * depth, self.policy.max_overfetch * k)
+
+    async def _aretrieve(self, query: str, k: int) -> GuardedResult:
+        aretrieve = getattr(self._retriever, "aretrieve", None)
+        if aretrieve is None:
+            return await asyncio.wrap_future(_in_thread(lambda: self._retrieve(query, k)))
+        depth = self.policy.overfetch * k
+        while True:
+            try:
+                found = await aretrieve(query, depth)
+            except Exception as error:
+                raise _retriever_failed(error) from error
+            result = await asyncio.wrap_future(_in_thread(lambda hits=found: self._defend(query, hits, k)))
+            if not self._fetch_more(result, depth):
+                return result
+            depth = min(2 * depth, self.policy.max_overfetch * k)
+
+    def _fetch_more(self, result: GuardedResult, depth: int) -> bool:
+        exhausted = len(result.candidates) < depth
+        return len(result.kept) < result.k and not exhausted and depth < self.policy.max_overfetch * result.k
+
+    def _defend(self, query: str, found: object, k: int) -> GuardedResult:
+        candidates, forms = _canonical_hits(found)
+        passed: Sequence[Hit] = candidates
+        removed: list[Hit] = []
+        verdicts: list[Verdict] = []
+        certificates: list[Certificate] = []
+        degraded: list[str] = []
+        for defense in self._defenses:
+            try:
+                result = defense(query, passed, k)
+                _check_complete(defense, passed, result)
+            except Exception as error:
+                if not self.policy.fail_open:
+                    if isinstance(error, RAGGuardError):
+                        raise
+                    raise DefenseError(f"defense {defense.name!r} failed: {error}") from error
+                degraded.append(f"{defense.name} did not run: {error}")
+                continue
+            passed = (*result.kept, *result.reserve)
+            removed.extend(result.removed)
+            verdicts.extend(_to_original(verdict, forms) for verdict in result.verdicts)
+            certificates.extend(result.certificates)
+            degraded.extend(result.degraded)
+        return GuardedResult(
+            query=query,
+            k=k,
+            candidates=tuple(candidates),
+            kept=tuple(passed[:k]),
+            reserve=tuple(passed[k:]),
+            removed=tuple(removed),
+            verdicts=tuple(verdicts),
+            certificates=tuple(certificates),
+            degraded=tuple(degraded),
+        )
+
+
+def _checked_query(query: str, k: int) -> str:
+    if isinstance(k, bool) or not isinstance(k, int) or k < 1:
+        raise InvalidInputError(f"k must be an integer of at least 1, not {k!r}")
+    if not isinstance(query, str) or not (text := canonical(query).text).strip():
+        raise InvalidInputError("the query has no text")
+    return text
+
+
+def _retriever_failed(error: Exception) -> RAGGuardError:
+    return error if isinstance(error, RAGGuardError) else RetrieverError(f"the wrapped retriever failed: {error!r}")
+
+
+def _canonical_hits(found: object) -> tuple[list[Hit], dict[str, Canonical]]:
+    """Hits with canonical texts, each id once (its best place), and how the texts map to the originals."""
+    if not isinstance(found, Sequence) or not all(isinstance(hit, Hit) for hit in found):
+        raise RetrieverError(f"the wrapped retriever must return a sequence of Hit, not {found!r:.200}")
+    hits: list[Hit] = []
+    forms: dict[str, Canonical] = {}
+    for hit in found:
+        document = hit.document
+        if document.id not in forms:
+            form = forms[document.id] = canonical(document.text)
+            hits.append(
+                hit if form.text == document.text else replace(hit, document=Document(document.id, form.text, document.metadata))
+            )
+        elif forms[document.id].text != canonical(document.text).text:
+            raise RetrieverError(f"the wrapped retriever returned two different texts under the id {document.id!r}")
+    return hits, forms
+
+
+def _to_original(verdict: Verdict, forms: dict[str, Canonical]) -> Verdict:
+    if not verdict.spans:
+        return verdict
+    form = forms[verdict.document_id]
+    return replace(verdict, spans=tuple(form.to_original(span) for span in verdict.spans))
+
+
+def _check_complete(defense: Defense, given: Sequence[Hit], result: GuardedResult) -> None:
+    """A third-party defense may not lose, add or change documents."""
+    after = sorted((hit.document.id, hit.document.text) for part in (result.kept, result.reserve, result.removed) for hit in part)
+    if after != sorted((hit.document.id, hit.document.text) for hit in given):
+        raise DefenseError(f"defense {defense.name!r} must account for every candidate exactly once, unchanged")
+
+
+def _in_thread(work: Callable[[], T]) -> Future[T]:
+    """Run in a daemon thread of its own: one that hangs past a deadline keeps neither a pool nor the interpreter from ending."""
+    future: Future[T] = Future()
+    future.set_running_or_notify_cancel()  # nobody can cancel it now, so the thread may always set its result
+
+    def run() -> None:
+        try:
+            result = work()
+        except BaseException as error:
+            future.set_exception(error)
+        else:
+            future.set_result(result)
+
+    threading.Thread(target=run, daemon=True, name="ragguard").start()
+    return future

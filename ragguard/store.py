@@ -1,0 +1,53 @@
+"""Where evidence is kept between queries."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+
+from ragguard.errors import InvalidInputError
+from ragguard.types import Evidence
+
+CAPACITY = 100_000
+"""Texts kept by default; at 5 fragments of 384 dimensions about 0.8 GB."""
+
+
+class MemoryStore:
+    """Evidence in memory; the least recently used goes first when it is full. Safe to use from many threads."""
+
+    def __init__(self, capacity: int = CAPACITY) -> None:
+        """Make an empty store.
+
+        Args:
+            capacity: Number of texts it holds at most.
+
+        Raises:
+            InvalidInputError: If `capacity` is below 1.
+        """
+        if capacity < 1:
+            raise InvalidInputError(f"capacity must be at least 1, not {capacity}")
+        self._capacity = capacity
+        self._items: OrderedDict[str, Evidence] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, keys: Sequence[str]) -> list[Evidence | None]:
+        """What is stored under each key, or None."""
+        with self._lock:
+            found = [self._items.get(key) for key in keys]
+            for key, item in zip(keys, found, strict=True):
+                if item is not None:
+                    self._items.move_to_end(key)
+            return found
+
+    def put(self, items: Mapping[str, Evidence]) -> None:
+        """Store evidence under its keys."""
+        with self._lock:
+            for key, item in items.items():
+                self._items[key] = item
+                self._items.move_to_end(key)
+            while len(self._items) > self._capacity:
+                self._items.popitem(last=False)
+
+    def __len__(self) -> int:
+        return len(self._items)
