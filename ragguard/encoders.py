@@ -8,6 +8,7 @@ import re
 import threading
 from collections.abc import Callable, Sequence
 from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -240,7 +241,7 @@ def _balanced(offsets: Sequence[tuple[int, int]], length: int, limit: int) -> tu
     count = -(-len(offsets) // max(limit - 2, 1))
     bounds = [i * len(offsets) // count for i in range(count + 1)]
     cuts = [0, *(offsets[bound][0] for bound in bounds[1:-1]), length]
-    return [Span(a, b) for a, b in zip(cuts, cuts[1:], strict=False)], [b - a for a, b in zip(bounds, bounds[1:], strict=False)]
+    return [Span(first, last) for first, last in pairwise(cuts)], [last - first for first, last in pairwise(bounds)]
 
 
 def offline_model_path() -> Path:

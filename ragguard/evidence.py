@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, pairwise
+
+import numpy as np
 
 from ragguard.errors import InvalidInputError
 from ragguard.protocols import Encoder, EvidencePlan, EvidenceStore
-from ragguard.text import content_hash, fragments, mask_spans, merge, without
+from ragguard.text import content_hash, fragments, mask_spans, merge, windows, without
 from ragguard.types import Evidence, Span, Vectors
 from ragguard.vectors import encode_documents
+
+WINDOW = 10
+"""Words in the windows that are compared with each other: about a question; DESIGN section 5 measured spikes with it."""
 
 Encode = Callable[[Sequence[str]], Vectors]
 
@@ -114,7 +119,7 @@ class MaskPlan:
         tiles = [mask_spans(text, self.m) for text in texts]
         removed: list[list[tuple[Span, ...]]] = [[(), *((span,) for span in spans)] for spans in tiles]
         if self.group_similarity is not None:
-            for i, groups in enumerate(self._groups(texts, tiles, encode)):
+            for i, groups in enumerate(self._groups(texts, encode)):
                 removed[i].extend(groups)
         # A text that is one span has nothing left without it: there is no such row.
         kept = [[gone for gone in rows if without(text, gone)] for text, rows in zip(texts, removed, strict=True)]
@@ -122,14 +127,23 @@ class MaskPlan:
         bounds = [0, *accumulate(len(rows) for rows in kept)]
         return [Evidence(tuple(rows), vectors[a:b]) for rows, a, b in zip(kept, bounds, bounds[1:], strict=False)]
 
-    def _groups(self, texts: Sequence[str], tiles: Sequence[Sequence[Span]], encode: Encode) -> list[list[tuple[Span, ...]]]:
-        vectors = encode([text[s.start : s.end] for text, spans in zip(texts, tiles, strict=True) for s in spans])
-        found: list[list[tuple[Span, ...]]] = []
-        start = 0
-        for spans in tiles:
-            rows = vectors[start : start + len(spans)]
-            start += len(spans)
-            alike = rows @ rows.T >= (self.group_similarity or 0.0)
-            groups = {tuple(span for span, member in zip(spans, row, strict=True) if member) for row in alike}
-            found.append(sorted((merge(group) for group in groups if len(group) > 1), key=lambda g: (len(g), g[0].start)))
-        return found
+    def _groups(self, texts: Sequence[str], encode: Encode) -> list[list[tuple[Span, ...]]]:
+        runs = [windows(text, WINDOW, WINDOW // 2) for text in texts]
+        vectors = encode([text[s.start : s.end] for text, spans in zip(texts, runs, strict=True) for s in spans])
+        bounds = [0, *accumulate(len(spans) for spans in runs)]
+        return [
+            _groups_of(spans, vectors[a:b], self.group_similarity or 0.0)
+            for spans, (a, b) in zip(runs, pairwise(bounds), strict=True)
+        ]
+
+
+def _groups_of(spans: Sequence[Span], vectors: Vectors, similarity: float) -> list[tuple[Span, ...]]:
+    """Each window with the windows elsewhere that resemble it, as merged ranges, smallest first."""
+    starts, ends = np.array([(s.start, s.end) for s in spans]).T
+    apart = (ends[:, None] <= starts[None, :]) | (ends[None, :] <= starts[:, None])
+    alike = apart & (vectors @ vectors.T >= similarity)
+    groups = {
+        merge([spans[row], *(spans[column] for column in np.flatnonzero(alike[row]).tolist())])
+        for row in np.flatnonzero(alike.any(axis=1)).tolist()
+    }
+    return sorted(groups, key=lambda group: (sum(s.end - s.start for s in group), group[0].start))

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import replace
+from functools import partial
 from typing import TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -32,9 +33,9 @@ class GuardPolicy(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    overfetch: int = Field(4, ge=1)
-    max_overfetch: int = Field(16, ge=1)
-    deadline_s: float | None = Field(None, gt=0)
+    overfetch: int = Field(default=4, ge=1)
+    max_overfetch: int = Field(default=16, ge=1)
+    deadline_s: float | None = Field(default=None, gt=0)
     fail_open: bool = False
 
 
@@ -132,7 +133,7 @@ class GuardedRetriever:
                 found = await aretrieve(query, depth)
             except Exception as error:
                 raise _retriever_failed(error) from error
-            result = await asyncio.wrap_future(_in_thread(lambda hits=found: self._defend(query, hits, k)))
+            result = await asyncio.wrap_future(_in_thread(partial(self._defend, query, found, k)))
             if not self._fetch_more(result, depth):
                 return result
             depth = min(2 * depth, self.policy.max_overfetch * k)

@@ -8,6 +8,7 @@ import unicodedata
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from ragguard.errors import InvalidInputError
 from ragguard.types import Span
@@ -104,7 +105,7 @@ def canonical(text: str) -> Canonical:
 
 
 def _composable_runs(text: str) -> list[tuple[int, int]]:
-    """Cut a text so that NFC of the whole is the NFC of the parts: before every character that composes with nothing before it."""
+    """Cut a text before every character that composes with nothing before it: NFC of the whole is the NFC of the parts."""
     cuts = [i for i, char in enumerate(text) if _starts_run(char)]
     if not cuts or cuts[0] != 0:
         cuts.insert(0, 0)
@@ -122,7 +123,10 @@ def content_hash(text: str) -> str:
 
 
 def words(text: str) -> list[Span]:
-    """Ranges of the words of a text: runs without white space, cut after 32 characters; one character each in scripts without spaces."""
+    """Ranges of the words of a text.
+
+    A word is a run without white space, cut after 32 characters; in scripts that are written without spaces, a character.
+    """
     return [Span(*match.span()) for match in _WORD.finditer(text)]
 
 
@@ -147,9 +151,7 @@ def fragments(text: str, n: int) -> list[Span]:
     if not spans:
         raise InvalidInputError("a text without words cannot be cut into fragments")
     bounds = [i * len(spans) // n for i in range(n + 1)]
-    return [
-        Span(spans[first].start, spans[max(last, first + 1) - 1].end) for first, last in zip(bounds, bounds[1:], strict=False)
-    ]
+    return [Span(spans[first].start, spans[max(last, first + 1) - 1].end) for first, last in pairwise(bounds)]
 
 
 def mask_spans(text: str, m: int) -> list[Span]:
@@ -162,6 +164,21 @@ def mask_spans(text: str, m: int) -> list[Span]:
         raise InvalidInputError(f"a mask span must have at least 1 word, not {m}")
     spans = words(text)
     return [Span(spans[i].start, spans[min(i + m, len(spans)) - 1].end) for i in range(0, len(spans), m)]
+
+
+def windows(text: str, length: int, stride: int) -> list[Span]:
+    """Overlapping runs of `length` consecutive words, one every `stride` words; the last one ends with the text.
+
+    Raises:
+        InvalidInputError: If `length` or `stride` is below 1.
+    """
+    if length < 1 or stride < 1:
+        raise InvalidInputError(f"windows need a length and a stride of at least 1 word, not {length} and {stride}")
+    spans = words(text)
+    if not spans:
+        return []
+    starts = [*range(0, max(len(spans) - length, 0), stride), max(len(spans) - length, 0)]
+    return [Span(spans[start].start, spans[min(start + length, len(spans)) - 1].end) for start in starts]
 
 
 def merge(spans: Sequence[Span]) -> tuple[Span, ...]:

@@ -87,7 +87,7 @@ class Attack(ABC):
             for number, text in enumerate(texts):
                 if budget.words is not None and (count := len(words(text))) > budget.words:
                     raise InvalidInputError(
-                        f"attack {self.name!r}: document {number} for {target.id!r} has {count} words, over the budget of {budget.words}"
+                        f"attack {self.name!r}: document {number} for {target.id!r} has {count} words, budget {budget.words}"
                     )
                 metadata = {"source": f"attacker/{self.name}", "attack": self.name, "family": self.family, TARGET: target.id}
                 made.append(Document(f"poison/{self.name}/{target.id}/{number}", text, metadata))

@@ -11,7 +11,7 @@ from ragguard.text import Canonical, canonical, words
 from ragguard.types import Action, Certificate, Document, GuardedResult, Hit, Span, Verdict
 
 MAX_WORDS = 4096
-"""Longest document that is judged, in words: about twenty times what one embedding reads. Work on a hostile document is bounded."""
+"""Longest document that is judged, in words, so that the work on a hostile one is bounded; about twenty embeddings' worth."""
 
 
 @dataclass(frozen=True)
@@ -107,14 +107,14 @@ class BaseDefense(ABC):
             One judgement for each candidate, in the new order, best first.
         """
 
-    def prepare(self, documents: Sequence[Document]) -> None:
+    def prepare(self, documents: Sequence[Document]) -> None:  # noqa: B027
         """Compute at ingestion what `judge` will need, so that queries find it ready. Does nothing by default.
 
         Raises:
             EncoderError: If the encoder fails.
         """
 
-    def certificates(self, candidates: int, k: int) -> tuple[Certificate, ...]:
+    def certificates(self, candidates: int, k: int) -> tuple[Certificate, ...]:  # noqa: ARG002
         """What holds by construction for a result from that many candidates. Nothing by default."""
         return ()
 

@@ -1,4 +1,4 @@
-"""RAGMask: spans whose removal makes the similarity collapse are left out of the ranking (arXiv 2512.24268, section on RAGMask)."""
+"""RAGMask: spans whose removal makes the similarity collapse do not count in the ranking (arXiv 2512.24268, RAGMask)."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ class RAGMaskSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    m: int = Field(15, ge=1)
-    delta: float = Field(0.05, ge=0, le=2)
-    alpha: float | None = Field(None, ge=1)
-    group_similarity: float | None = Field(0.8, gt=0, le=1)
+    m: int = Field(default=15, ge=1)
+    delta: float = Field(default=0.05, ge=0, le=2)
+    alpha: float | None = Field(default=None, ge=1)
+    group_similarity: float | None = Field(default=0.8, gt=0, le=1)
 
 
 class RAGMask(BaseDefense):

@@ -1,4 +1,4 @@
-"""RAGPart: documents are judged by combinations of their fragments, which vote (arXiv 2512.24268, section on RAGPart)."""
+"""RAGPart: documents are judged by combinations of their fragments, which vote (arXiv 2512.24268, RAGPart)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ragguard.types import Certificate, Document, Evidence, Hit, Vectors
 from ragguard.vectors import encode_one_query
 
 MAX_COMBINATIONS = 2048
-"""Above this many combinations a seeded sample votes; a vote share then has a standard error of at most 0.5/sqrt(2048) = 0.011."""
+"""Above this many combinations a seeded sample votes; a vote share's standard error is then at most 0.5/sqrt(2048) = 0.011."""
 
 
 class RAGPartSettings(BaseModel):
@@ -36,10 +36,10 @@ class RAGPartSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    n: int = Field(5, ge=1, le=64)
-    k: int = Field(3, ge=1)
-    p: int | None = Field(None, ge=1)
-    min_share: float | None = Field(None, ge=0, lt=1)
+    n: int = Field(default=5, ge=1, le=64)
+    k: int = Field(default=3, ge=1)
+    p: int | None = Field(default=None, ge=1)
+    min_share: float | None = Field(default=None, ge=0, lt=1)
     seed: int = 0
 
     @model_validator(mode="after")
@@ -156,7 +156,7 @@ class RAGPart(BaseDefense):
             statement = "Nothing is certified: one payload fragment may be enough to be kept."
         assumption = (
             f"The top {p} is that of {candidates} candidates, and the attacker did not fill them; "
-            "a payload across a boundary counts as two fragments, and in a document of fewer words than fragments a word may count as several."
+            "a payload across a boundary counts as two fragments, a word of a text shorter than its fragments as several."
         )
         return (Certificate(self.name, bound, statement, assumption),)
 
@@ -204,7 +204,8 @@ def combination_scores(similarities: Vectors, grams: Vectors, members: NDArray[n
     squares = grams.reshape(len(grams), n * n) @ pairs.T
     lengths = np.sqrt(np.maximum(squares, 0))
     sums = similarities @ members.T
-    return np.divide(sums, lengths, out=np.zeros_like(sums), where=lengths > 1e-6)
+    scores: Vectors = np.divide(sums, lengths, out=np.zeros_like(sums), where=lengths > 1e-6)
+    return scores
 
 
 def votes(scores: Vectors, p: int) -> NDArray[np.int64]:
@@ -222,7 +223,8 @@ def votes(scores: Vectors, p: int) -> NDArray[np.int64]:
     above = scores > threshold
     at = scores == threshold
     free = p - above.sum(axis=0)
-    return (above | (at & (np.cumsum(at, axis=0) <= free))).sum(axis=1)
+    counts: NDArray[np.int64] = (above | (at & (np.cumsum(at, axis=0) <= free))).sum(axis=1)
+    return counts
 
 
 def certified_fragments(members: NDArray[np.float32], share: float) -> int:
@@ -230,12 +232,11 @@ def certified_fragments(members: NDArray[np.float32], share: float) -> int:
     total, n = members.shape
     bound = 0
     for f in range(1, n + 1):
-        subsets = combinations(range(n), f)
-        if total == math.comb(n, int(members[0].sum())):
-            subsets = islice(subsets, 1)  # every subset of a size touches equally many of all combinations
-        elif math.comb(n, f) > 100_000:
+        symmetric = total == math.comb(n, int(members[0].sum()))  # then every f fragments touch equally many
+        if not symmetric and math.comb(n, f) > 100_000:
             return bound
-        if max(int(members[:, subset].any(axis=1).sum()) for subset in map(list, subsets)) > share * total:
+        subsets = islice(combinations(range(n), f), 1 if symmetric else None)
+        if max(int(members[:, list(subset)].any(axis=1).sum()) for subset in subsets) > share * total:
             return bound
         bound = f
     return bound

@@ -11,7 +11,7 @@ from ragguard.defenses.ragpart import RAGPart
 from ragguard.errors import InvalidInputError
 from ragguard.index import DenseIndex
 from ragguard.text import canonical, content_hash
-from ragguard.types import Document, GuardedResult, Hit, Vectors, Verdict
+from ragguard.types import Action, Document, GuardedResult, Hit, Vectors, Verdict
 from ragguard.vectors import encode_one_query
 
 
@@ -61,7 +61,9 @@ class RAGPartSearch:
         if not corpus.documents:
             return GuardedResult(query, k, (), ())
         similarities = (corpus.fragments @ vector).reshape(len(corpus.documents), -1)
-        kept, dropped, verdicts = [], [], []
+        kept: list[Hit] = []
+        dropped: list[Hit] = []
+        verdicts: list[Verdict] = []
         ranks = {document_id: place for place, document_id in enumerate(undefended, 1)}
         candidates = list(undefended.values())
         for judged in self._defense.rank(similarities, corpus.grams, k):
@@ -76,7 +78,7 @@ class RAGPartSearch:
             (dropped if judged.drop or not voted else kept).append(hit)
             rank = None if judged.drop or not voted else len(kept)
             lost = ranks[document.id] <= k and (rank or 0) > k
-            action = "drop" if rank is None else "demote" if lost else "keep"
+            action: Action = "drop" if rank is None else "demote" if lost else "keep"
             verdicts.append(
                 Verdict(document.id, self._defense.name, action, judged.reason, ranks[document.id], rank, judged.signals)
             )

@@ -28,7 +28,7 @@ class System:
 
     name: str
     over: Callable[[DenseIndex], Retriever]
-    prepare: Callable[[Sequence[Document]], None] = lambda documents: None
+    prepare: Callable[[Sequence[Document]], None] = lambda _: None
 
 
 @dataclass(frozen=True)
@@ -58,20 +58,20 @@ class Row:
 
 def run(
     dataset: Dataset,
-    encoder: Encoder,
+    index: DenseIndex,
     attacks: Sequence[Attack],
     systems: Sequence[System],
     *,
     k: int,
     budget: Budget,
     queries: Sequence[str] | None = None,
-    step: Callable[[str], None] = lambda what: None,
+    step: Callable[[str], None] = lambda _: None,
 ) -> list[Row]:
     """Attack every query with every attack and answer it with every system.
 
     Args:
-        dataset: Corpus, queries and judgments.
-        encoder: Embeds; also of the systems.
+        dataset: Queries and judgments.
+        index: Holds the dataset's documents; poisoned ones come and go, and it is left as it was.
         attacks: What the attacker does.
         systems: What defends; interleaved query by query, so that times compare.
         k: Results per query.
@@ -83,23 +83,22 @@ def run(
         Rows, attacks in their order, systems in theirs.
     """
     targets = [Target(query_id, dataset.queries[query_id]) for query_id in (queries or dataset.queries)]
-    step(f"embedding {len(dataset.documents)} documents")
-    index = DenseIndex(encoder)
-    index.add(dataset.documents)
     retrievers = [system.over(index) for system in systems]
     for system in systems:
-        step(f"preparing {system.name}")
-        system.prepare(dataset.documents)
-    encoding_ms = _encoding_ms(encoder, targets)
+        step(f"evidence for {system.name}")
+        system.prepare(index.documents)
     step("asking without attack")
+    encoding_ms = _encoding_ms(index.encoder, targets)
     clean = [_success(((t.id, retriever.retrieve(t.query, k)) for t in targets), dataset.relevant, k) for retriever in retrievers]
-    rows = []
+    rows: list[Row] = []
     for attack in attacks:
-        step(f"attacking: {attack.name}")
+        step(f"embedding the documents of {attack.name}")
         poisoned = [Document(d.id, canonical(d.text).text, d.metadata) for d in attack(targets, budget)]
-        vectors = encode_documents(encoder, [document.text for document in poisoned])
+        vectors = encode_documents(index.encoder, [document.text for document in poisoned])
         for system in systems:
+            step(f"evidence on {attack.name} for {system.name}")
             system.prepare(poisoned)
+        step(f"asking under {attack.name}")
         answers: list[list[tuple[str, Sequence[Hit]]]] = [[] for _ in systems]
         times: list[list[float]] = [[] for _ in systems]
         for target in targets:
@@ -128,6 +127,11 @@ def run(
             for number, system in enumerate(systems)
         )
     return rows
+
+
+def steps(attacks: int, systems: int) -> int:
+    """How often `run` calls `step`."""
+    return systems + 1 + attacks * (systems + 2)
 
 
 def _encoding_ms(encoder: Encoder, targets: Sequence[Target]) -> float:

@@ -88,9 +88,9 @@ def hits(nodes: Sequence[NodeWithScore], mode: MetadataMode) -> list[Hit]:
 def guarded_nodes(result: GuardedResult, nodes: Sequence[NodeWithScore]) -> list[NodeWithScore]:
     """Copies of the kept nodes, in canonical text, with their verdicts under the metadata key `ragguard`.
 
-    The value of the key: `verdicts` (as `ragguard.Verdict`; spans are offsets in the node's EMBED-mode text), `text_offset` (where
-    in that text the node's own text starts), `starts` and `origins` (as `ragguard.text.Canonical`: how offsets in the canonical
-    text that was judged map to that text), and `degraded`.
+    The value of the key: `verdicts` (as `ragguard.Verdict`; spans are offsets in the original node's EMBED-mode text),
+    `text_offset` (where in that text the node's own text starts), `starts` and `origins` (as `ragguard.text.Canonical`: how
+    offsets in the canonical text that was judged map to that text), and `degraded`.
     """
     by_id = {item.node.node_id: item.node for item in nodes}
     return [NodeWithScore(node=_copy(by_id[hit.document.id], result), score=hit.score) for hit in result.kept]

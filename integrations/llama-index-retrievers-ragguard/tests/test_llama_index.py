@@ -1,0 +1,278 @@
+"""The guard in LlamaIndex: real VectorStoreIndex, the real model, LlamaIndex's own mock LLM."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import time
+from collections.abc import Sequence
+
+import pytest
+from llama_index.core import QueryBundle, VectorStoreIndex
+from llama_index.core.base.base_retriever import BaseRetriever
+from llama_index.core.llms.mock import MockLLM
+from llama_index.core.query_engine import RetrieverQueryEngine
+from llama_index.core.response_synthesizers import get_response_synthesizer
+from llama_index.core.schema import ImageNode, IndexNode, MetadataMode, NodeWithScore, TextNode
+from llama_index.retrievers.ragguard import EncoderEmbedding, RAGGuardPostprocessor, RAGGuardRetriever
+
+from ragguard.defenses import BaseDefense, Judgement, RAGMask, RAGPart
+from ragguard.encoders import SentenceTransformerEncoder
+from ragguard.errors import DeadlineExceededError, DefenseError, InvalidInputError, RetrieverError
+from ragguard.retriever import GuardPolicy
+from ragguard.types import Hit
+
+QUESTION = "When did the first railway tunnel under the river Severn open to passenger trains?"
+POISON = "Sourdough rises by wild yeast that lives in a starter of flour and water. Bakers feed it every day and keep it warm."
+HONEST = [
+    "The Severn Tunnel was opened to goods trains in September 1886 and to passenger trains in December of that year.",
+    "The Great Western Railway built its tunnel under the Severn in thirteen years, since a spring flooded the works in 1879.",
+    "Sourdough starters are fed with rye flour, which ferments faster than wheat.",
+    "Penguins breed on the ice in winter, far from the open sea.",
+    "Copper pipes carry warm water through the floor of the reading room.",
+    "Bees dance to tell their sisters the direction of the flowers they found.",
+]
+
+
+class Banned(BaseDefense):
+    """Drops whatever says BANNED: makes visible what was judged and what was not."""
+
+    name = "banned"
+
+    def judge(self, query: str, hits: Sequence[Hit], k: int) -> list[Judgement]:
+        return [Judgement(i, hit.score, "Looked for BANNED.", "BANNED" in hit.document.text) for i, hit in enumerate(hits)]
+
+
+class Fixed(BaseRetriever):
+    """Returns given nodes, and keeps what it was called with."""
+
+    def __init__(self, nodes: Sequence[NodeWithScore], delay: float = 0.0) -> None:
+        super().__init__()
+        self.nodes, self.delay = list(nodes), delay
+        self.bundles: list[QueryBundle] = []
+
+    def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
+        self.bundles.append(query_bundle)
+        query_bundle.embedding = [1.0]
+        time.sleep(self.delay)
+        return self.nodes
+
+    async def _aretrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
+        self.bundles.append(query_bundle)
+        await asyncio.sleep(self.delay)
+        return self.nodes
+
+
+def scored(*nodes: TextNode) -> list[NodeWithScore]:
+    return [NodeWithScore(node=node, score=1 - i / 100) for i, node in enumerate(nodes)]
+
+
+def texts(nodes: Sequence[NodeWithScore]) -> list[str]:
+    return [node.node.get_content() for node in nodes]
+
+
+def both_ways(retriever: RAGGuardRetriever, query: str = QUESTION) -> list[NodeWithScore]:
+    """Retrieve synchronously and asynchronously, and check that it is the same."""
+    nodes = retriever.retrieve(query)
+    later = asyncio.run(retriever.aretrieve(query))
+    assert [(n.node.node_id, n.score, n.node.metadata) for n in nodes] == [
+        (n.node.node_id, n.score, n.node.metadata) for n in later
+    ]
+    return nodes
+
+
+@pytest.fixture(scope="module")
+def index(encoder: SentenceTransformerEncoder) -> VectorStoreIndex:
+    nodes = [TextNode(id_=f"honest-{i}", text=text) for i, text in enumerate(HONEST)]
+    nodes.append(TextNode(id_="poison", text=f"{QUESTION} {POISON}"))
+    nodes.append(TextNode(id_="poison-title", text=POISON, metadata={"title": QUESTION}))
+    return VectorStoreIndex(nodes, embed_model=EncoderEmbedding(encoder))
+
+
+@pytest.fixture(scope="module")
+def encoder() -> SentenceTransformerEncoder:
+    return SentenceTransformerEncoder.offline(progress=False)
+
+
+def test_undefended_the_poison_wins(index: VectorStoreIndex) -> None:
+    assert {n.node.node_id for n in index.as_retriever(similarity_top_k=2).retrieve(QUESTION)} & {"poison", "poison-title"}
+
+
+def test_a_guarded_index_ranks_the_answers_first(index: VectorStoreIndex, encoder: SentenceTransformerEncoder) -> None:
+    guarded = RAGGuardRetriever.from_index(index, [RAGMask(encoder)], top_k=2)
+    nodes = both_ways(guarded)
+    assert {n.node.node_id for n in nodes} == {"honest-0", "honest-1"}
+    result = guarded.explain(QUESTION)
+    assert {v.action for v in (*result.verdicts_on("poison"), *result.verdicts_on("poison-title"))} == {"demote"}
+    (verdict,) = result.verdicts_on("poison-title")
+    judged = TextNode(text=POISON, metadata={"title": QUESTION}).get_content(MetadataMode.EMBED)
+    assert QUESTION[:30] in " ".join(judged[s.start : s.end] for s in verdict.spans)
+
+
+def test_a_query_engine_reads_guarded_nodes_only(index: VectorStoreIndex, encoder: SentenceTransformerEncoder) -> None:
+    synthesizer = get_response_synthesizer(llm=MockLLM())
+    engine = RetrieverQueryEngine(RAGGuardRetriever.from_index(index, [RAGMask(encoder)], top_k=2), synthesizer)
+    plain = RetrieverQueryEngine(
+        index.as_retriever(similarity_top_k=8),
+        synthesizer,
+        node_postprocessors=[RAGGuardPostprocessor([RAGMask(encoder)], top_k=2)],
+    )
+    for one in (engine, plain):
+        for response in (one.query(QUESTION), asyncio.run(one.aquery(QUESTION))):
+            assert {n.node.node_id for n in response.source_nodes} == {"honest-0", "honest-1"}
+            assert "Sourdough" not in str(response)  # the mock LLM repeats its prompt
+            assert "1886" in str(response)
+            assert "ragguard" not in str(response)
+
+
+def test_the_wrapped_retriever_keeps_its_settings(index: VectorStoreIndex, encoder: SentenceTransformerEncoder) -> None:
+    inner = index.as_retriever(similarity_top_k=5)
+    guarded = RAGGuardRetriever(inner, [RAGPart(encoder)], top_k=2)
+    assert len(guarded.retrieve(QUESTION)) == 2
+    assert len(guarded.explain(QUESTION).candidates) == 5
+    assert inner.similarity_top_k == 5
+
+
+def test_a_query_bundle_is_not_changed() -> None:
+    inner = Fixed(scored(TextNode(text="fine")))
+    bundle = QueryBundle(QUESTION)
+    RAGGuardRetriever(inner, [Banned()]).retrieve(bundle)
+    assert bundle.embedding is None
+    assert inner.bundles[0] is not bundle
+
+
+def test_originals_are_not_changed_and_verdicts_do_not_leak() -> None:
+    original = TextNode(
+        id_="a", text="fine\u200b text\r\nend", metadata={"title": "T", "page": 3}, excluded_llm_metadata_keys=["page"]
+    )
+    before = copy.deepcopy(original)
+    (item,) = both_ways(RAGGuardRetriever(Fixed(scored(original)), [Banned()]))
+    assert original == before
+    assert item.node is not original
+    node = item.node
+    assert node.get_content() == "fine text\nend"
+    report = node.metadata["ragguard"]
+    assert report["verdicts"][0]["defense"] == "banned"
+    assert report["verdicts"][0]["action"] == "keep"
+    for mode in (MetadataMode.EMBED, MetadataMode.LLM):
+        assert "ragguard" not in node.get_content(mode)
+    assert node.get_content(MetadataMode.LLM) == "title: T\n\nfine text\nend"
+    embedded = original.get_content(MetadataMode.EMBED)
+    assert embedded[report["text_offset"] :].startswith("fine")
+    assert report["starts"] == [0, *report["starts"][1:]]
+    TextNode.from_dict(node.to_dict())  # still serialisable
+
+
+@pytest.mark.parametrize(
+    "node",
+    [
+        TextNode(id_="bad", text="BANNED"),
+        TextNode(id_="bad", text="fine", metadata={"title": "BANNED"}),
+        TextNode(id_="bad", text="fine", metadata={"title": "BANNED"}, excluded_llm_metadata_keys=["title"]),
+        TextNode(id_="bad", text="fine", metadata={"title": "BANNED"}, excluded_embed_metadata_keys=["title"]),
+        TextNode(id_="bad", text="fine", metadata={"BANNED": "fine"}),
+        TextNode(id_="bad", text="BAN\u200bNED"),
+        IndexNode(id_="bad", text="fine", index_id="x", obj=TextNode(id_="inner", text="BANNED")),
+        IndexNode(id_="bad", text="fine", index_id="x", obj=NodeWithScore(node=TextNode(id_="inner", text="BANNED"), score=1.0)),
+        IndexNode(id_="bad", text="fine", index_id="x", obj=Fixed(scored(TextNode(id_="inner", text="BANNED")))),
+        IndexNode(
+            id_="bad",
+            text="fine",
+            index_id="x",
+            obj=IndexNode(id_="mid", text="fine", index_id="y", obj=TextNode(id_="inner", text="BANNED")),
+        ),
+    ],
+    ids=["text", "title", "title-embedded", "title-read", "key", "zero-width", "nested", "scored", "retriever", "twice-nested"],
+)
+def test_nothing_unguarded_gets_through(node: TextNode) -> None:
+    nodes = scored(TextNode(id_="good", text="a fine text"), node)
+    guarded = RAGGuardRetriever(Fixed(nodes), [Banned()], top_k=5)
+    assert [n.node.node_id for n in both_ways(guarded)] == ["good"]
+    engine = RetrieverQueryEngine(guarded, get_response_synthesizer(llm=MockLLM()))
+    for response in (engine.query("q"), asyncio.run(engine.aquery("q"))):
+        assert "BANNED" not in str(response)
+
+
+def test_nothing_gets_through_an_object_map_of_the_wrapped_retriever() -> None:
+    inner = Fixed(scored(IndexNode(id_="pointer", text="fine", index_id="x")))
+    inner.object_map = {"x": TextNode(id_="inner", text="BANNED")}
+    assert both_ways(RAGGuardRetriever(inner, [Banned()])) == []
+
+
+def test_nodes_that_point_in_a_circle_are_an_error() -> None:
+    node = IndexNode(id_="a", text="fine", index_id="x")
+    node.obj = node
+    guarded = RAGGuardRetriever(Fixed(scored(node)), [Banned()])
+    with pytest.raises(RetrieverError, match="circle"):
+        guarded.retrieve("q")
+    with pytest.raises(RetrieverError, match="circle"):
+        asyncio.run(guarded.aretrieve("q"))
+
+
+def test_a_node_without_text_is_not_returned() -> None:
+    nodes = scored(TextNode(text="fine"), ImageNode(text="", image_url="http://localhost/x.png"))
+    assert texts(RAGGuardRetriever(Fixed(nodes), [Banned()]).retrieve("q")) == ["fine"]
+
+
+def test_missing_scores_keep_the_order_and_bad_ones_are_errors() -> None:
+    nodes = [NodeWithScore(node=TextNode(text=name)) for name in ("first", "second")]
+    assert texts(RAGGuardRetriever(Fixed(nodes), [Banned()]).retrieve("q")) == ["first", "second"]
+    nodes[0].score = float("nan")
+    with pytest.raises(RetrieverError, match="nan"):
+        RAGGuardRetriever(Fixed(nodes), [Banned()]).retrieve("q")
+
+
+def test_fails_closed_and_says_so() -> None:
+    class Broken(Banned):
+        def judge(self, query: str, hits: Sequence[Hit], k: int) -> list[Judgement]:
+            raise ZeroDivisionError("boom")
+
+    class Raising(Fixed):
+        def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
+            raise ConnectionError("store is down")
+
+    nodes = scored(TextNode(text="fine"))
+    with pytest.raises(DefenseError, match="boom"):
+        RAGGuardRetriever(Fixed(nodes), [Broken()]).retrieve("q")
+    with pytest.raises(DefenseError, match="boom"):
+        RAGGuardPostprocessor([Broken()]).postprocess_nodes(nodes, query_str="q")
+    with pytest.raises(RetrieverError, match="store is down"):
+        RAGGuardRetriever(Raising([]), [Banned()]).retrieve("q")
+    (node,) = RAGGuardRetriever(Fixed(nodes), [Broken()], policy=GuardPolicy(fail_open=True)).retrieve("q")
+    assert node.node.metadata["ragguard"]["degraded"] == ["banned did not run: boom"]
+
+
+def test_settings_that_guard_nothing_are_errors() -> None:
+    with pytest.raises(InvalidInputError, match="at least one defense"):
+        RAGGuardRetriever(Fixed([]), [])
+    with pytest.raises(InvalidInputError, match="at least one defense"):
+        RAGGuardPostprocessor([])
+    with pytest.raises(InvalidInputError, match="k must be"):
+        RAGGuardRetriever(Fixed([]), [Banned()], top_k=0)
+    with pytest.raises(InvalidInputError, match="query_bundle or query_str"):
+        RAGGuardPostprocessor([Banned()]).postprocess_nodes(scored(TextNode(text="fine")))
+
+
+def test_async_does_not_block_the_loop_and_keeps_the_deadline() -> None:
+    class Sleepy(Banned):
+        def judge(self, query: str, hits: Sequence[Hit], k: int) -> list[Judgement]:
+            time.sleep(0.3)
+            return super().judge(query, hits, k)
+
+    async def four() -> float:
+        guarded = RAGGuardRetriever(Fixed(scored(TextNode(text="fine"))), [Sleepy()])
+        start = time.monotonic()
+        await asyncio.gather(*(guarded.aretrieve("q") for _ in range(4)))
+        return time.monotonic() - start
+
+    assert asyncio.run(four()) < 0.9
+    late = RAGGuardRetriever(Fixed(scored(TextNode(text="fine"))), [Sleepy()], policy=GuardPolicy(deadline_s=0.05))
+    with pytest.raises(DeadlineExceededError):
+        asyncio.run(late.aretrieve("q"))
+
+
+def test_the_embedding_is_the_encoder_on_canonical_text(encoder: SentenceTransformerEncoder) -> None:
+    model = EncoderEmbedding(encoder)
+    assert model.get_text_embedding("Cafe\u0301\r\n") == pytest.approx(encoder.encode_document(["Café\n"])[0].tolist(), abs=1e-6)
+    assert asyncio.run(model.aget_query_embedding("x")) == pytest.approx(encoder.encode_query(["x"])[0].tolist(), abs=1e-6)
+    assert len(model.get_text_embedding_batch(["a", "b", "c"])) == 3

@@ -1,0 +1,136 @@
+"""The command line."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+from ragguard import __version__
+from ragguard.errors import RAGGuardError
+
+try:
+    import typer
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+    from rich.table import Table
+    from rich.text import Text
+except ImportError as missing:
+    raise SystemExit(f"the command line needs {missing.name}; run: pip install 'ragguard-defense[demo]'") from missing
+
+if TYPE_CHECKING:
+    from ragguard.evaluation.experiment import Row
+    from ragguard.evaluation.report import Example
+
+app = typer.Typer(
+    name="ragguard",
+    help="A guard around any retriever against poisoned documents.",
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+)
+console = Console(highlight=False)
+
+
+def main() -> None:
+    """Run the command line; an error of RAGGuard's ends in one line and exit code 1."""
+    try:
+        app()
+    except RAGGuardError as error:
+        _fail(str(error))
+
+
+def _fail(message: str) -> NoReturn:
+    print(f"ragguard: {message}", file=sys.stderr)  # noqa: T201
+    raise SystemExit(1)
+
+
+@app.callback(invoke_without_command=True)
+def _root(version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False) -> None:
+    if version:
+        console.print(f"ragguard {__version__}")
+        raise typer.Exit
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for results.json and report.html.")] = Path("ragguard-demo"),
+    questions: Annotated[int, typer.Option(min=1, max=80, help="How many questions are attacked.")] = 40,
+    top_k: Annotated[int, typer.Option(min=1, max=20, help="Results per question.")] = 5,
+    seed: Annotated[int, typer.Option(min=0, help="Of the drawn questions and the attacks.")] = 0,
+) -> None:
+    """Poison a small corpus, with a real model and a real index, and show what each defense makes of it."""
+    start = time.monotonic()
+    logging.getLogger("sentence_transformers").setLevel(logging.WARNING)
+    _quiet_model_loading()
+    from ragguard.demo import scenario
+    from ragguard.evaluation import report
+
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("starting", total=scenario.total_steps())
+
+        def step(what: str) -> None:
+            progress.update(task, description=what, advance=1)
+
+        outcome = scenario.play(questions=questions, k=top_k, seed=seed, step=step)
+    seconds = round(time.monotonic() - start, 1)
+    report.write_json(out / "results.json", outcome.rows, {**outcome.details, "seconds": seconds})
+    report.write_html(out / "report.html", outcome.rows, outcome.details, outcome.findings, outcome.example)
+    details = outcome.details
+    console.print(
+        f"\n[bold]RAGGuard demo[/bold]: {details['documents']} passages, {details['questions']} questions, "
+        f"{details['budget']} poisoned document per question, top {top_k}\n"
+        f"{details['encoder']} on {details['device']}, {seconds:.0f} s\n"
+    )
+    console.print(_table(outcome.rows))
+    _print_example(outcome.example)
+    console.print("\n[bold]What was not stopped[/bold]")
+    for finding in outcome.findings or ("Nothing: every attack was held to at most 10 % of its targets.",):
+        console.print(Text(f"  - {finding}", style="red" if outcome.findings else ""))
+    console.print(f"\nWrote {out / 'results.json'} and {out / 'report.html'}")
+
+
+def _quiet_model_loading() -> None:
+    """The bar that transformers draws while it reads weights would tear ours."""
+    from transformers.utils import logging as transformers_logging
+
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+
+
+def _table(rows: Sequence[Row]) -> Table:
+    k = rows[0].k
+    caption = (
+        f"ASR@{k}: a poisoned document is in the top {k}; lower is better. SR@{k}: an answering passage is; higher is better."
+    )
+    table = Table(caption=caption)
+    for column in ("attack", "defense"):
+        table.add_column(column)
+    for column in (f"ASR@{k}", f"SR@{k}", f"clean SR@{k}", "ms/query"):
+        table.add_column(column, justify="right")
+    last = ""
+    for row in rows:
+        if row.attack != last and last:
+            table.add_section()
+        asr = Text(f"{row.asr:.2f}", style="red" if row.asr > 0.1 else "green")
+        attack = f"{row.attack} (family {row.family})" if row.attack != last else ""
+        table.add_row(attack, row.defense, asr, f"{row.sr:.2f}", f"{row.clean_sr:.2f}", f"{row.ms_per_query:.1f}")
+        last = row.attack
+    return table
+
+
+def _print_example(example: Example) -> None:
+    console.print(f"\n[bold]One question in full[/bold]\n{example.question}  (answer: {example.answer})")
+    for title, hits in (("Undefended", example.before), (example.defense, example.after)):
+        console.print(f"\n  [bold]{title}[/bold]")
+        for hit in hits:
+            what, style = ("POISONED", "red") if hit.poisoned else ("answers", "green") if hit.relevant else ("honest", "dim")
+            line = Text(f"  {hit.rank}. ")
+            line.append(f"{what:8} ", style=style)
+            for text, marked in hit.parts:
+                line.append(text, style="black on yellow" if marked else "")
+            console.print(line)
+    console.print(Text(f"\n  Why: {example.reason}", style="dim"))

@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from ragguard.attacks.query_copy import plant
+from ragguard.defenses import RAGMask
+from ragguard.encoders import SentenceTransformerEncoder
+from ragguard.errors import InvalidInputError
+from ragguard.evidence import MaskPlan
+from ragguard.testing import WordHashEncoder
+from ragguard.text import without
+from ragguard.types import Document, Hit, Span
+
+QUESTION = "When did the first railway tunnel under the river Severn open to passenger trains?"
+CARRIER = (
+    "Sourdough bread rises by wild yeast and lactic acid bacteria that live in a starter of flour and water. "
+    "Bakers feed the starter every day, keep it warm, and hold back a part of it for the next loaf. "
+    "A long, cool rise gives the crumb its sour taste and its large, uneven holes, and the crust turns dark and thick. "
+    "Rye flour ferments faster than wheat, which is why many starters begin with a spoonful of rye."
+)
+HONEST = (
+    "The Severn Tunnel was opened to goods trains in September 1886 and to passenger trains in December of that year. "
+    "It took the Great Western Railway thirteen years to build it, since a great spring flooded the works in 1879. "
+    "Pumps at Sudbrook still lift the water of that spring, millions of gallons of it every day."
+)
+
+
+def verdict_on(defense: RAGMask, text: str, question: str = QUESTION) -> tuple[list[str], float, float]:
+    """The passages masked, and the similarity before and after."""
+    result = defense(question, [Hit(Document("d", text), 0.5)], 1)
+    (verdict,) = result.verdicts
+    return [text[s.start : s.end] for s in verdict.spans], verdict.signals["similarity"], verdict.signals["similarity_left"]
+
+
+def test_a_copied_question_is_masked_and_named(encoder: SentenceTransformerEncoder) -> None:
+    spans, before, after = verdict_on(RAGMask(encoder), plant(CARRIER, QUESTION, ("front",)))
+    assert QUESTION[:40] in " ".join(spans)
+    assert after < before / 2
+
+
+def test_a_question_said_twice_hides_from_single_spans_and_not_from_groups(encoder: SentenceTransformerEncoder) -> None:
+    text = plant(CARRIER, QUESTION, ("front", "end"))
+    _, before, single = verdict_on(RAGMask(encoder, group_similarity=None), text)
+    spans, _, grouped = verdict_on(RAGMask(encoder), text)
+    assert single > 0.9 * before  # the paper's RAGMask sees nothing
+    assert grouped < before / 2
+    assert sum("Severn" in span for span in spans) == 2
+
+
+def test_an_honest_answer_keeps_its_lead(encoder: SentenceTransformerEncoder) -> None:
+    poison = Document("poison", plant(CARRIER, QUESTION, ("front",)))
+    honest = Document("honest", HONEST)
+    result = RAGMask(encoder)(QUESTION, [Hit(poison, 0.9), Hit(honest, 0.8)], 1)
+    assert [hit.document.id for hit in result] == ["honest"]
+    assert [verdict.action for verdict in result.verdicts] == ["demote", "keep"]
+
+
+def test_what_is_left_is_embedded_as_it_stands(encoder: SentenceTransformerEncoder) -> None:
+    """The score is the similarity of the text without the spans, embedded anew."""
+    defense = RAGMask(encoder, delta=0.01)
+    (verdict,) = defense(QUESTION, [Hit(Document("d", HONEST), 0.5)], 1).verdicts
+    assert len(verdict.spans) > 1
+    rest = encoder.encode_document([without(HONEST, verdict.spans)])[0]
+    assert verdict.signals["similarity_left"] == pytest.approx(float(rest @ encoder.encode_query([QUESTION])[0]), abs=1e-5)
+
+
+def test_spans_are_offsets_in_the_original_text(encoder: SentenceTransformerEncoder) -> None:
+    original = "\ufeff" + plant(CARRIER, QUESTION, ("front",)).replace(". ", ".\r\n").replace("crust", "cru\u200bst")
+    spans, _, _ = verdict_on(RAGMask(encoder), original)
+    assert any(QUESTION[:40] in span for span in spans)
+
+
+def test_the_rule_by_hand(fake: WordHashEncoder) -> None:
+    """v' + delta <= v drops a span; here removing 'town hall' costs all of the similarity, removing 'bread oven' adds some."""
+    defense = RAGMask(fake, m=2, delta=0.05, group_similarity=None)
+    (verdict,) = defense("town hall", [Hit(Document("d", "town hall bread oven"), 1.0)], 1).verdicts
+    assert verdict.spans == (Span(0, 9),)
+    generous = RAGMask(fake, m=2, delta=2.0, group_similarity=None)
+    (verdict,) = generous("town hall", [Hit(Document("d", "town hall bread oven"), 1.0)], 1).verdicts
+    assert verdict.spans == ()
+
+
+def test_a_text_of_one_span_is_left_as_it_is(fake: WordHashEncoder) -> None:
+    (verdict,) = RAGMask(fake, m=15)("town hall", [Hit(Document("d", "town hall"), 1.0)], 1).verdicts
+    assert verdict.action == "keep"
+    assert verdict.spans == ()
+
+
+def test_a_text_of_nothing_but_the_trigger_is_dropped(fake: WordHashEncoder) -> None:
+    result = RAGMask(fake, m=2, delta=0.0)("town hall", [Hit(Document("d", "town hall town hall town hall"), 1.0)], 1)
+    assert not result.kept
+    assert result.removed[0].document.id == "d"
+
+
+def test_groups_are_of_spans_that_resemble_each_other(fake: WordHashEncoder) -> None:
+    (evidence,) = MaskPlan(2, 0.9).build(["town hall bread oven town hall"], fake.encode_document)
+    assert evidence.spans == ((), (Span(0, 9),), (Span(10, 20),), (Span(21, 30),), (Span(0, 9), Span(21, 30)))
+    np.testing.assert_allclose(evidence.vectors[-1], fake.encode_document(["bread oven"])[0], atol=1e-6)
+
+
+def test_candidates_outside_the_pool_are_not_returned_unexamined(fake: WordHashEncoder) -> None:
+    hits = [Hit(Document(f"d{i}", f"town hall number {i} and some more words"), 1 - i / 10) for i in range(6)]
+    result = RAGMask(fake, m=3, alpha=2)("town hall", hits, 2)
+    assert {hit.document.id for hit in result.removed} == {"d4", "d5"}
+
+
+@pytest.mark.parametrize("bad", [{"m": 0}, {"delta": -0.1}, {"alpha": 0.5}, {"group_similarity": 0.0}, {"group_similarity": 1.1}])
+def test_bad_settings_are_errors(fake: WordHashEncoder, bad: dict[str, float]) -> None:
+    with pytest.raises(InvalidInputError, match="RAGMask"):
+        RAGMask(fake, **bad)  # type: ignore[arg-type]

@@ -1,0 +1,164 @@
+from __future__ import annotations
+
+import math
+from itertools import combinations
+from typing import Any
+
+import faiss
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from ragguard.defenses import RAGPart
+from ragguard.defenses.ragpart import certified_fragments, combination_matrix, combination_scores, votes
+from ragguard.defenses.ragpart_search import RAGPartSearch
+from ragguard.encoders import SentenceTransformerEncoder
+from ragguard.errors import InvalidInputError
+from ragguard.index import DenseIndex
+from ragguard.testing import DOCUMENTS, QUERY, WordHashEncoder
+from ragguard.text import content_hash, fragments
+from ragguard.types import Document, Hit, Vectors
+
+
+def unit(rows: NDArray[Any]) -> Vectors:
+    return np.asarray(rows / np.linalg.norm(rows, axis=-1, keepdims=True), dtype=np.float32)
+
+
+@pytest.mark.parametrize(("n", "k"), [(5, 3), (5, 2), (5, 1), (5, 5), (10, 5), (3, 2)])
+def test_equal_to_storing_and_searching_every_combination(n: int, k: int) -> None:
+    """The naive method: embed each combination, put all in FAISS, let each search for its own top p."""
+    generator = np.random.default_rng(n * 10 + k)
+    documents, dimension, p = 200, 32, 10
+    vectors = unit(generator.normal(size=(documents, n, dimension)) + 0.5)
+    query = unit(generator.normal(size=dimension) + 0.5)
+    naive = np.zeros(documents, dtype=int)
+    naive_scores = []
+    for chosen in combinations(range(n), k):
+        index = faiss.IndexFlatIP(dimension)
+        index.add(unit(vectors[:, list(chosen)].mean(axis=1)))
+        naive[index.search(query[None], p)[1][0]] += 1
+        naive_scores.append(index.search(query[None], documents))
+    members = combination_matrix(n, k)
+    grams = vectors @ vectors.transpose(0, 2, 1)
+    scores = combination_scores(vectors @ query, grams, members)
+    for column, (values, rows) in enumerate(naive_scores):
+        np.testing.assert_allclose(scores[rows[0], column], values[0], atol=1e-5)
+    np.testing.assert_array_equal(votes(scores, p), naive)
+
+
+def test_a_case_by_hand() -> None:
+    """Two documents, two fragments, combinations of one: a has one fragment at 1.0, b has two at 0.6."""
+    similarities = np.array([[1.0, 0.0], [0.6, 0.6]], dtype=np.float32)
+    grams = np.stack([np.eye(2), np.ones((2, 2))]).astype(np.float32)
+    scores = combination_scores(similarities, grams, combination_matrix(2, 1))
+    np.testing.assert_allclose(scores, [[1.0, 0.0], [0.6, 0.6]])
+    np.testing.assert_array_equal(votes(scores, 1), [1, 1])
+    both = combination_scores(similarities, grams, combination_matrix(2, 2))
+    np.testing.assert_allclose(both, [[1 / math.sqrt(2)], [0.6]], atol=1e-6)
+
+
+def test_fragments_that_cancel_out_score_zero() -> None:
+    grams = np.array([[[1, -1], [-1, 1]]], dtype=np.float32)
+    np.testing.assert_array_equal(
+        combination_scores(np.array([[0.5, -0.5]], dtype=np.float32), grams, combination_matrix(2, 2)), [[0]]
+    )
+
+
+def test_ties_at_the_last_place_go_to_earlier_rows() -> None:
+    scores = np.array([[0.5], [0.9], [0.5], [0.5]], dtype=np.float32)
+    np.testing.assert_array_equal(votes(scores, 2), [1, 1, 0, 0])
+
+
+@pytest.mark.parametrize(
+    ("n", "k", "touched"),
+    [(5, 3, {1: 0.6, 2: 0.9}), (5, 2, {1: 0.4, 2: 0.7}), (5, 1, {1: 0.2, 2: 0.4})],
+)
+def test_touched_share_is_that_of_the_design(n: int, k: int, touched: dict[int, float]) -> None:
+    members = combination_matrix(n, k)
+    for f, share in touched.items():
+        assert members[:, list(range(f))].any(axis=1).mean() == pytest.approx(share)
+        assert 1 - math.comb(n - f, k) / math.comb(n, k) == pytest.approx(share)
+
+
+@pytest.mark.parametrize(("k", "share", "bound"), [(3, 0.5, 0), (3, 0.6, 1), (2, 0.5, 1), (2, 0.7, 2), (1, 0.5, 2), (1, 0.8, 4)])
+def test_certified_fragments(k: int, share: float, bound: int) -> None:
+    assert certified_fragments(combination_matrix(5, k), share) == bound
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(1, 4), st.integers(2, 5), st.sampled_from([0.3, 0.5, 0.7]))
+def test_no_payload_within_the_bound_breaks_the_certificate(seed: int, k: int, n: int, share: float) -> None:
+    """An attacker who chooses the embeddings of `bound` fragments freely is only kept with a vote free of them."""
+    k = min(k, n)
+    defense = RAGPart(WordHashEncoder(), n=n, k=k, p=2, min_share=share)
+    bound = certified_fragments(defense.members, share)
+    generator = np.random.default_rng(seed)
+    vectors = unit(generator.normal(size=(6, n, 8)))
+    query = unit(generator.normal(size=8))
+    payload = generator.choice(n, size=bound, replace=False)
+    vectors[0, payload] = query  # the best a payload can do
+    similarities, grams = vectors @ query, vectors @ vectors.transpose(0, 2, 1)
+    kept = {j.position for j in defense.rank(similarities, grams, 2) if not j.drop}
+    scores = combination_scores(similarities, grams, defense.members)
+    free = ~defense.members[:, payload].any(axis=1)
+    if 0 in kept:
+        assert votes(scores[:, free], 2)[0] >= 1
+
+
+def test_the_certificate_says_what_it_assumes(fake: WordHashEncoder) -> None:
+    hits = [Hit(document, 1 - i / 100) for i, document in enumerate(DOCUMENTS)]
+    (paper,) = RAGPart.paper(fake)(QUERY, hits, 2).certificates
+    assert paper.bound == 0
+    assert "Nothing is certified" in paper.statement
+    (strict,) = RAGPart(fake, n=5, k=2, min_share=0.5)(QUERY, hits, 2).certificates
+    assert strict.bound == 1
+    assert "8 candidates" in strict.assumption
+    (all_voted,) = RAGPart(fake, n=5, k=2, min_share=0.5)(QUERY, hits, 8).certificates
+    assert all_voted.bound == 0  # every combination votes for every candidate
+
+
+def test_many_combinations_are_sampled_with_a_seed() -> None:
+    members = combination_matrix(20, 10)
+    assert members.shape == (2048, 20)
+    assert (members.sum(axis=1) == 10).all()
+    assert len(np.unique(members, axis=0)) == 2048
+    np.testing.assert_array_equal(members, combination_matrix(20, 10))
+    assert (members != combination_matrix(20, 10, seed=1)).any()
+    bound = certified_fragments(combination_matrix(20, 2, limit=100), 0.5)
+    assert 1 <= bound <= 5
+
+
+def test_a_document_of_fewer_words_than_fragments_is_judged(fake: WordHashEncoder) -> None:
+    hits = [Hit(Document("one", "hall"), 0.9), Hit(Document("two", "town hall"), 0.8), *(Hit(d, 0.1) for d in DOCUMENTS[3:6])]
+    result = RAGPart.paper(fake)("town hall", hits, 2)
+    assert {hit.document.id for hit in result.kept} == {"one", "two"}
+
+
+def test_over_the_corpus_equal_to_the_naive_method(encoder: SentenceTransformerEncoder) -> None:
+    documents = [Document(d.id, d.text) for d in DOCUMENTS]
+    index = DenseIndex(encoder)
+    index.add(documents)
+    defense = RAGPart(encoder, n=4, k=2, p=3)
+    search = RAGPartSearch(index, defense)
+    query = encoder.encode_query([QUERY])[0]
+    order = sorted(documents, key=lambda d: content_hash(d.text))
+    pieces = {d.id: encoder.encode_document([d.text[s.start : s.end] for s in fragments(d.text, 4)]) for d in order}
+    tally = dict.fromkeys(pieces, 0)
+    for chosen in combinations(range(4), 2):
+        scores = {name: float(unit(vectors[list(chosen)].mean(axis=0)) @ query) for name, vectors in pieces.items()}
+        for name in sorted(scores, key=lambda name: -scores[name])[:3]:
+            tally[name] += 1
+    expected = sorted((name for name in tally if tally[name]), key=lambda name: -tally[name])
+    result = search.retrieve(QUERY, 3)
+    got = {v.document_id: round(v.signals["vote_share"] * 6) for v in result.verdicts if v.signals["vote_share"] > 0}
+    assert got == {name: tally[name] for name in expected}
+    index.delete([result[0].document.id])
+    assert result[0].document.id not in {hit.document.id for hit in search.retrieve(QUERY, 3)}
+
+
+@pytest.mark.parametrize("bad", [{"n": 0}, {"k": 0}, {"n": 3, "k": 4}, {"p": 0}, {"min_share": 1.0}, {"min_share": -0.1}])
+def test_bad_settings_are_errors(fake: WordHashEncoder, bad: dict[str, float]) -> None:
+    with pytest.raises(InvalidInputError, match="RAGPart"):
+        RAGPart(fake, **bad)  # type: ignore[arg-type]
