@@ -29,6 +29,7 @@ check: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	cd $(LLAMA) && $(CURDIR)/$(BIN)/mypy
 	$(BIN)/lint-imports
 
 bench: setup

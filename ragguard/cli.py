@@ -58,7 +58,7 @@ def _root(version: Annotated[bool, typer.Option("--version", help="Show the vers
 @app.command()
 def demo(
     out: Annotated[Path, typer.Option(help="Folder for results.json and report.html.")] = Path("ragguard-demo"),
-    questions: Annotated[int, typer.Option(min=1, max=80, help="How many questions are attacked.")] = 40,
+    questions: Annotated[int, typer.Option(min=1, max=80, help="How many questions are attacked.")] = 24,
     top_k: Annotated[int, typer.Option(min=1, max=20, help="Results per question.")] = 5,
     seed: Annotated[int, typer.Option(min=0, help="Of the drawn questions and the attacks.")] = 0,
 ) -> None:
@@ -123,7 +123,8 @@ def _table(rows: Sequence[Row]) -> Table:
 
 
 def _print_example(example: Example) -> None:
-    console.print(f"\n[bold]One question in full[/bold]\n{example.question}  (answer: {example.answer})")
+    console.print("\n[bold]One question in full[/bold]; [[marked]]: what the guard found to carry the similarity", markup=True)
+    console.print(f"{example.question}  (answer: {example.answer})", markup=False)
     for title, hits in (("Undefended", example.before), (example.defense, example.after)):
         console.print(f"\n  [bold]{title}[/bold]")
         for hit in hits:
@@ -131,6 +132,6 @@ def _print_example(example: Example) -> None:
             line = Text(f"  {hit.rank}. ")
             line.append(f"{what:8} ", style=style)
             for text, marked in hit.parts:
-                line.append(text, style="black on yellow" if marked else "")
+                line.append(f"[[{text}]]" if marked else text, style="black on yellow" if marked else "")
             console.print(line)
     console.print(Text(f"\n  Why: {example.reason}", style="dim"))

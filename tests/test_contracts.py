@@ -58,4 +58,4 @@ class TestRAGPartSearch(RetrieverContract):
     def make_retriever(self, documents: Sequence[Document]) -> Retriever:
         index = DenseIndex(WordHashEncoder(), backend="faiss")
         index.add(documents)
-        return RAGPartSearch(index, RAGPart(WordHashEncoder(), p=len(documents) or None))
+        return RAGPartSearch(index, RAGPart(WordHashEncoder()))

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 
-from ragguard.attacks.query_copy import plant
+from ragguard.attacks.query_copy import Place, plant
 from ragguard.defenses import RAGMask
 from ragguard.encoders import SentenceTransformerEncoder
 from ragguard.errors import InvalidInputError
@@ -13,6 +15,7 @@ from ragguard.text import without
 from ragguard.types import Document, Hit, Span
 
 QUESTION = "When did the first railway tunnel under the river Severn open to passenger trains?"
+QUESTION_OF_TEN = "who was it that painted the ceiling of the hall"
 CARRIER = (
     "Sourdough bread rises by wild yeast and lactic acid bacteria that live in a starter of flour and water. "
     "Bakers feed the starter every day, keep it warm, and hold back a part of it for the next loaf. "
@@ -39,13 +42,16 @@ def test_a_copied_question_is_masked_and_named(encoder: SentenceTransformerEncod
     assert after < before / 2
 
 
-def test_a_question_said_twice_hides_from_single_spans_and_not_from_groups(encoder: SentenceTransformerEncoder) -> None:
-    text = plant(CARRIER, QUESTION, ("front", "end"))
+@pytest.mark.parametrize("places", [("front", "middle", "end"), ("every-fragment",)])
+def test_a_repeated_question_hides_from_single_spans_and_not_from_groups(
+    encoder: SentenceTransformerEncoder, places: Sequence[Place]
+) -> None:
+    text = plant(CARRIER, QUESTION, places)
     _, before, single = verdict_on(RAGMask(encoder, group_similarity=None), text)
     spans, _, grouped = verdict_on(RAGMask(encoder), text)
-    assert single > 0.9 * before  # the paper's RAGMask sees nothing
-    assert grouped < before / 2
-    assert sum("Severn" in span for span in spans) == 2
+    assert single > 0.6 * before  # each copy stands in for the others
+    assert grouped < 0.1
+    assert sum("Severn" in span for span in spans) == text.count("Severn")
 
 
 def test_an_honest_answer_keeps_its_lead(encoder: SentenceTransformerEncoder) -> None:
@@ -58,10 +64,10 @@ def test_an_honest_answer_keeps_its_lead(encoder: SentenceTransformerEncoder) ->
 
 def test_what_is_left_is_embedded_as_it_stands(encoder: SentenceTransformerEncoder) -> None:
     """The score is the similarity of the text without the spans, embedded anew."""
-    defense = RAGMask(encoder, delta=0.01)
-    (verdict,) = defense(QUESTION, [Hit(Document("d", HONEST), 0.5)], 1).verdicts
+    text = f"{CARRIER} {HONEST}"
+    (verdict,) = RAGMask(encoder, delta=0.01)(QUESTION, [Hit(Document("d", text), 0.5)], 1).verdicts
     assert len(verdict.spans) > 1
-    rest = encoder.encode_document([without(HONEST, verdict.spans)])[0]
+    rest = encoder.encode_document([without(text, verdict.spans)])[0]
     assert verdict.signals["similarity_left"] == pytest.approx(float(rest @ encoder.encode_query([QUESTION])[0]), abs=1e-5)
 
 
@@ -87,16 +93,22 @@ def test_a_text_of_one_span_is_left_as_it_is(fake: WordHashEncoder) -> None:
     assert verdict.spans == ()
 
 
-def test_a_text_of_nothing_but_the_trigger_is_dropped(fake: WordHashEncoder) -> None:
-    result = RAGMask(fake, m=2, delta=0.0)("town hall", [Hit(Document("d", "town hall town hall town hall"), 1.0)], 1)
-    assert not result.kept
-    assert result.removed[0].document.id == "d"
+def test_a_text_of_which_nothing_is_left_ranks_last(fake: WordHashEncoder) -> None:
+    hits = [Hit(Document("d", "town bread hall oven"), 1.0), Hit(Document("e", "nothing in common with that at all"), 0.1)]
+    result = RAGMask(fake, m=2, delta=0.0, group_similarity=None)("town hall bread oven", hits, 1)
+    assert [hit.document.id for hit in (*result.kept, *result.reserve)] == ["e", "d"]
+    assert "nothing is left" in result.verdicts_on("d")[0].reason
 
 
-def test_groups_are_of_spans_that_resemble_each_other(fake: WordHashEncoder) -> None:
-    (evidence,) = MaskPlan(2, 0.9).build(["town hall bread oven town hall"], fake.encode_document)
-    assert evidence.spans == ((), (Span(0, 9),), (Span(10, 20),), (Span(21, 30),), (Span(0, 9), Span(21, 30)))
-    np.testing.assert_allclose(evidence.vectors[-1], fake.encode_document(["bread oven"])[0], atol=1e-6)
+def test_groups_are_of_windows_that_resemble_each_other(fake: WordHashEncoder) -> None:
+    filler = [" ".join(f"{letter}{i}" for i in range(10)) for letter in "abcd"]
+    text = " ".join([QUESTION_OF_TEN, filler[0], filler[1], QUESTION_OF_TEN, filler[2]])
+    (evidence,) = MaskPlan(25, 0.99).build([text], fake.encode_document)
+    (group,) = [spans for spans in evidence.spans if len(spans) == 2]
+    assert [text[s.start : s.end] for s in group] == [QUESTION_OF_TEN] * 2
+    np.testing.assert_allclose(evidence.vectors[-1], fake.encode_document([" ".join(filler[:3])])[0], atol=1e-6)
+    (alone,) = MaskPlan(25, None).build([text], fake.encode_document)
+    assert alone.spans == evidence.spans[:-1]
 
 
 def test_candidates_outside_the_pool_are_not_returned_unexamined(fake: WordHashEncoder) -> None:

@@ -32,7 +32,7 @@ class RAGMaskSettings(BaseModel):
     m: int = Field(default=15, ge=1)
     delta: float = Field(default=0.05, ge=0, le=2)
     alpha: float | None = Field(default=None, ge=1)
-    group_similarity: float | None = Field(default=0.8, gt=0, le=1)
+    group_similarity: float | None = Field(default=0.7, gt=0, le=1)
 
 
 class RAGMask(BaseDefense):
@@ -40,7 +40,8 @@ class RAGMask(BaseDefense):
 
     The masked embeddings do not depend on the query and are computed once per document; judging is dot products, and one batched
     pass for what is left where more than one span goes. The text that is returned is whole: only the ranking changes.
-    A text of one span has nothing to compare with and is left as it is.
+    A text of one span has nothing to compare with and is left as it is; one of few spans is judged coarsely, so corpora of short
+    texts want a smaller `m`.
     """
 
     def __init__(
@@ -50,7 +51,7 @@ class RAGMask(BaseDefense):
         m: int = 15,
         delta: float = 0.05,
         alpha: float | None = None,
-        group_similarity: float | None = 0.8,
+        group_similarity: float | None = 0.7,
         store: EvidenceStore | None = None,
     ) -> None:
         """Configure; the arguments are those of `RAGMaskSettings`.
@@ -98,9 +99,11 @@ class RAGMask(BaseDefense):
             if spans:
                 reason = f"Similarity {whole:.2f} falls to {left[i]:.2f} without {_count(spans, 'passage')} that carried it."
             if not rest[i]:
-                reason = f"Similarity {whole:.2f}; every part of the text carried more than {self.settings.delta:g} of it."
+                reason = (
+                    f"Similarity {whole:.2f}; every passage carries {self.settings.delta:g} of it or more, so nothing is left."
+                )
             signals = {"similarity": whole, "similarity_left": left[i]}
-            judged.append(Judgement(i, left[i], reason, not rest[i], signals, spans))
+            judged.append(Judgement(i, left[i], reason, signals=signals, spans=spans))
         judged.sort(key=lambda j: (-j.score, content_hash(texts[j.position]), hits[j.position].document.id))
         unexamined = f"Not among the {pool} candidates that are examined."
         return [*judged, *(Judgement(i, hits[i].score, unexamined, drop=True) for i in range(pool, len(hits)))]
@@ -114,8 +117,8 @@ class RAGMask(BaseDefense):
     def _similarities(
         self, rest: Sequence[str], evidence: Sequence[Evidence], collapsing: Sequence[tuple[Span, ...]], vector: Vectors
     ) -> list[float]:
-        """Similarity of what is left; nothing left counts as 0. What evidence already holds is not embedded again."""
-        left = [0.0] * len(rest)
+        """Similarity of what is left; nothing left ranks below everything. What evidence already holds is not embedded again."""
+        left = [-1.0] * len(rest)
         unknown = []
         for i, (item, spans) in enumerate(zip(evidence, collapsing, strict=True)):
             if spans in item.spans:

@@ -13,6 +13,7 @@ from llama_index.core.base.base_retriever import BaseRetriever
 from llama_index.core.llms.mock import MockLLM
 from llama_index.core.query_engine import RetrieverQueryEngine
 from llama_index.core.response_synthesizers import get_response_synthesizer
+from llama_index.core.retrievers import VectorIndexRetriever
 from llama_index.core.schema import ImageNode, IndexNode, MetadataMode, NodeWithScore, TextNode
 from llama_index.retrievers.ragguard import EncoderEmbedding, RAGGuardPostprocessor, RAGGuardRetriever
 
@@ -126,7 +127,7 @@ def test_a_query_engine_reads_guarded_nodes_only(index: VectorStoreIndex, encode
 
 
 def test_the_wrapped_retriever_keeps_its_settings(index: VectorStoreIndex, encoder: SentenceTransformerEncoder) -> None:
-    inner = index.as_retriever(similarity_top_k=5)
+    inner = VectorIndexRetriever(index, similarity_top_k=5)
     guarded = RAGGuardRetriever(inner, [RAGPart(encoder)], top_k=2)
     assert len(guarded.retrieve(QUESTION)) == 2
     assert len(guarded.explain(QUESTION).candidates) == 5

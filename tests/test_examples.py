@@ -1,0 +1,25 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+PRINTS = {
+    "quickstart.py": ("undefended: ['poison'", "guarded:    ['history'", "poison: demote"),
+    "llama_index_query_engine.py": ("undefended: the LLM read ['poison']", "guarded: the LLM read ['patina']"),
+}
+
+
+def test_every_example_is_listed() -> None:
+    assert {path.name for path in EXAMPLES.glob("*.py")} == set(PRINTS)
+
+
+@pytest.mark.parametrize("name", PRINTS)
+def test_example_runs_and_shows_the_difference(name: str) -> None:
+    done = subprocess.run([sys.executable, str(EXAMPLES / name)], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-3000:]
+    for line in PRINTS[name]:
+        assert line in done.stdout
