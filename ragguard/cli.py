@@ -58,7 +58,7 @@ def _root(version: Annotated[bool, typer.Option("--version", help="Show the vers
 @app.command()
 def demo(
     out: Annotated[Path, typer.Option(help="Folder for results.json and report.html.")] = Path("ragguard-demo"),
-    questions: Annotated[int, typer.Option(min=1, max=80, help="How many questions are attacked.")] = 24,
+    questions: Annotated[int, typer.Option(min=1, max=80, help="How many questions are attacked.")] = 20,
     top_k: Annotated[int, typer.Option(min=1, max=20, help="Results per question.")] = 5,
     seed: Annotated[int, typer.Option(min=0, help="Of the drawn questions and the attacks.")] = 0,
 ) -> None:
@@ -83,13 +83,13 @@ def demo(
     details = outcome.details
     console.print(
         f"\n[bold]RAGGuard demo[/bold]: {details['documents']} passages, {details['questions']} questions, "
-        f"{details['budget']} poisoned document per question, top {top_k}\n"
-        f"{details['encoder']} on {details['device']}, {seconds:.0f} s\n"
+        f"{details['budget']} poisoned document for each\n"
+        f"top {top_k}, {details['encoder']} on {details['device']}, {seconds:.0f} s\n"
     )
     console.print(_table(outcome.rows))
     _print_example(outcome.example)
-    console.print("\n[bold]What was not stopped[/bold]")
-    for finding in outcome.findings or ("Nothing: every attack was held to at most 10 % of its targets.",):
+    console.print("\n[bold]What was not stopped, and what it cost[/bold]")
+    for finding in outcome.findings or ("Nothing: every attack was held to 10 % of its targets, and no answer was lost.",):
         console.print(Text(f"  - {finding}", style="red" if outcome.findings else ""))
     console.print(f"\nWrote {out / 'results.json'} and {out / 'report.html'}")
 
@@ -104,26 +104,27 @@ def _quiet_model_loading() -> None:
 def _table(rows: Sequence[Row]) -> Table:
     k = rows[0].k
     caption = (
-        f"ASR@{k}: a poisoned document is in the top {k}; lower is better. SR@{k}: an answering passage is; higher is better."
+        f"ASR@{k}: a poisoned document is in the top {k}; lower is better. SR@{k}: an answering passage is; higher is better. "
+        "(A) carries a retrieval trigger, (B) is a fluent lie."
     )
     table = Table(caption=caption)
     for column in ("attack", "defense"):
         table.add_column(column)
-    for column in (f"ASR@{k}", f"SR@{k}", f"clean SR@{k}", "ms/query"):
+    for column in (f"ASR@{k}", f"SR@{k}", "clean SR", "ms/query"):
         table.add_column(column, justify="right")
     last = ""
     for row in rows:
         if row.attack != last and last:
             table.add_section()
         asr = Text(f"{row.asr:.2f}", style="red" if row.asr > 0.1 else "green")
-        attack = f"{row.attack} (family {row.family})" if row.attack != last else ""
+        attack = f"{row.attack} ({row.family})" if row.attack != last else ""
         table.add_row(attack, row.defense, asr, f"{row.sr:.2f}", f"{row.clean_sr:.2f}", f"{row.ms_per_query:.1f}")
         last = row.attack
     return table
 
 
 def _print_example(example: Example) -> None:
-    console.print("\n[bold]One question in full[/bold]; [[marked]]: what the guard found to carry the similarity", markup=True)
+    console.print(Text("\nOne question in full", style="bold").append("  [[marked]]: what carried the similarity", style="dim"))
     console.print(f"{example.question}  (answer: {example.answer})", markup=False)
     for title, hits in (("Undefended", example.before), (example.defense, example.after)):
         console.print(f"\n  [bold]{title}[/bold]")
@@ -131,7 +132,11 @@ def _print_example(example: Example) -> None:
             what, style = ("POISONED", "red") if hit.poisoned else ("answers", "green") if hit.relevant else ("honest", "dim")
             line = Text(f"  {hit.rank}. ")
             line.append(f"{what:8} ", style=style)
-            for text, marked in hit.parts:
+            for text, marked in hit.parts if hit.poisoned else [(_shortened(hit.parts[0][0]), False)]:
                 line.append(f"[[{text}]]" if marked else text, style="black on yellow" if marked else "")
             console.print(line)
-    console.print(Text(f"\n  Why: {example.reason}", style="dim"))
+    console.print(Text(f"\n  Why the poisoned one fell: {example.reason}", style="dim"))
+
+
+def _shortened(text: str, limit: int = 160) -> str:
+    return text if len(text) <= limit else text[:limit].rsplit(" ", 1)[0] + " ..."

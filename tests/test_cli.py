@@ -18,7 +18,7 @@ def ragguard(*arguments: str) -> subprocess.CompletedProcess[str]:
 def test_the_demo_shows_before_and_after(tmp_path: Path) -> None:
     done = ragguard("demo", "--questions", "4", "--out", str(tmp_path))
     assert done.returncode == 0, done.stderr
-    for words in ("ASR@5", "question copied twice", "fluent lie", "RAGPart + RAGMask", "POISONED", "What was not stopped"):
+    for words in ("ASR@5", "query twice", "fluent lie", "RAGPart + RAGMask", "POISONED", "What was not stopped"):
         assert words in done.stdout
     result = json.loads((tmp_path / "results.json").read_text())
     keys = {"attack", "family", "defense", "k", "asr", "sr", "clean_sr", "ms_per_query"}
@@ -26,7 +26,7 @@ def test_the_demo_shows_before_and_after(tmp_path: Path) -> None:
     assert len(result["rows"]) == 12
     assert {row["family"] for row in result["rows"]} == {"A", "B"}
     undefended = {row["attack"]: row["asr"] for row in result["rows"] if row["defense"] == "none"}
-    assert undefended["question copied twice"] >= 0.75
+    assert undefended["query twice"] >= 0.75
     assert "<svg" in (tmp_path / "report.html").read_text()
 
 

@@ -100,14 +100,16 @@ def test_the_experiment_counts_what_it_says() -> None:
     assert len(index) == len(dataset.documents)
 
 
-def test_not_stopped_names_the_best_defense() -> None:
+def test_shortcomings_name_the_best_defense_and_the_cost() -> None:
     def row(attack: str, defense: str, asr: float, family: str = "A") -> experiment.Row:
-        return experiment.Row(attack, family, defense, 5, asr, 1.0, 1.0, 1.0)  # type: ignore[arg-type]
+        clean = 0.95 if defense == "guard" else 1.0
+        return experiment.Row(attack, family, defense, 5, asr, 1.0, clean, 1.0)  # type: ignore[arg-type]
 
     rows = [row("copy", "none", 1.0), row("copy", "guard", 0.05), row("lie", "none", 0.9, "B"), row("lie", "guard", 0.8, "B")]
-    (sentence,) = report.not_stopped(rows)
-    assert "80% of its targets under guard" in sentence
-    assert "lie from the truth" in sentence
+    stopped, cost = report.shortcomings(rows)
+    assert "80% of its targets under guard" in stopped
+    assert "lie from the truth" in stopped
+    assert "guard: without any attack, 5% of the questions" in cost
 
 
 def test_the_page_is_self_contained_and_escapes_hostile_text(tmp_path: Path) -> None:

@@ -16,6 +16,9 @@ from ragguard.text import content_hash, merge, without
 from ragguard.types import Document, Evidence, Hit, Span, Vectors
 from ragguard.vectors import encode_one_query
 
+REMEMBERED = 10_000
+"""Remainders of texts (what is left without the spans that collapse for some query) whose embeddings are kept in memory."""
+
 
 class RAGMaskSettings(BaseModel):
     """Settings of RAGMask.
@@ -74,9 +77,8 @@ class RAGMask(BaseDefense):
         groups = "" if group_similarity is None else ", groups"
         self.name = f"RAGMask(m={m}, delta={delta:g}{groups})"
         self._encoder = encoder
-        store = MemoryStore() if store is None else store
-        self._masks = EvidenceBuilder(encoder, MaskPlan(m, group_similarity), store)
-        self._rest = EvidenceBuilder(encoder, WholePlan(), store)
+        self._masks = EvidenceBuilder(encoder, MaskPlan(m, group_similarity), MemoryStore() if store is None else store)
+        self._rest = EvidenceBuilder(encoder, WholePlan(), MemoryStore(REMEMBERED))
 
     def prepare(self, documents: Sequence[Document]) -> None:
         """Embed the masked forms of documents ahead of queries."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ from ragguard.encoders import SentenceTransformerEncoder
 from ragguard.evaluation import datasets, report
 from ragguard.evaluation.experiment import Row, System, run, steps
 from ragguard.index import DenseIndex
-from ragguard.retriever import GuardedRetriever
+from ragguard.retriever import GuardedRetriever, GuardPolicy
+from ragguard.store import MemoryStore
 
 BUDGET = Budget(documents=1)
 DATA = Path(__file__).parent / "data"
@@ -28,7 +30,7 @@ class Outcome:
     Attributes:
         rows: One for each attack and system.
         details: How it was measured.
-        findings: What was not stopped.
+        findings: What was not stopped, and what it cost.
         example: One question before and after.
     """
 
@@ -60,12 +62,14 @@ def play(*, questions: int, k: int, seed: int, step: Callable[[str], None]) -> O
     step(f"embedding {len(dataset.documents)} passages")
     index = DenseIndex(encoder)
     index.add(dataset.documents)
-    ragpart, ragmask = RAGPart.paper(encoder), RAGMask(encoder)
+    masks = MemoryStore()
+    ragpart, ragmask, second = RAGPart.paper(encoder), RAGMask(encoder, store=masks), RAGMask(encoder, store=masks)
+    few = GuardPolicy(overfetch=2)  # masks are dear: half as many candidates as RAGPart keep the demo short
     systems = [
-        System("none", lambda over: over),
-        System("RAGPart", lambda over: GuardedRetriever(over, [ragpart]), ragpart.prepare),
-        System("RAGMask", lambda over: GuardedRetriever(over, [ragmask]), ragmask.prepare),
-        System("RAGPart + RAGMask", lambda over: GuardedRetriever(over, [ragpart, ragmask])),
+        System("none", lambda over: over, depth=1),
+        System("RAGPart", partial(GuardedRetriever, defenses=[ragpart]), ragpart.prepare, depth=4 * k),
+        System("RAGMask", partial(GuardedRetriever, defenses=[ragmask], policy=few), ragmask.prepare, depth=2 * k),
+        System("RAGPart + RAGMask", partial(GuardedRetriever, defenses=[ragpart, second], policy=few), depth=1),
     ]
     attacks = _attacks(dataset, seed)
     rows = run(dataset, index, attacks, systems, k=k, budget=BUDGET, queries=queries, step=step)
@@ -80,14 +84,14 @@ def play(*, questions: int, k: int, seed: int, step: Callable[[str], None]) -> O
         defenses={"RAGPart": ragpart.name, "RAGMask": ragmask.name},
     )
     example = _example(dataset, index, attacks[0], ragmask, queries, k)
-    return Outcome(tuple(rows), details, tuple(report.not_stopped(rows)), example)
+    return Outcome(tuple(rows), details, tuple(report.shortcomings(rows)), example)
 
 
 def _attacks(dataset: datasets.Dataset, seed: int) -> list[Attack]:
     once = QueryCopy(dataset.documents, places=("front",), seed=seed)
-    once.name = "question copied"
+    once.name = "query copied"
     twice = QueryCopy(dataset.documents, places=("front", "end"), seed=seed)
-    twice.name = "question copied twice"
+    twice.name = "query twice"
     lies = {text.query_id: [text.text] for text in dataset.attack_texts}
     return [once, twice, Prepared("fluent lie", "B", "Knows the question and writes a false, on-topic answer to it.", lies)]
 
@@ -95,7 +99,7 @@ def _attacks(dataset: datasets.Dataset, seed: int) -> list[Attack]:
 def _example(
     dataset: datasets.Dataset, index: DenseIndex, attack: Attack, defense: RAGMask, queries: list[str], k: int
 ) -> report.Example:
-    """The first question whose attack succeeds undefended and fails guarded; the last one asked if there is none."""
+    """The first question whose attack ranks first undefended and fails guarded; the last one asked if there is none."""
     for query_id in queries:
         question = dataset.queries[query_id]
         planted = attack([Target(query_id, question)], BUDGET)
@@ -103,7 +107,7 @@ def _example(
         result = GuardedRetriever(index, [defense]).retrieve(question, k)
         index.delete([document.id for document in planted])
         ids = {document.id for document in planted}
-        stopped = any(hit.document.id in ids for hit in result.lost)
+        stopped = result.candidates[0].document.id in ids and any(hit.document.id in ids for hit in result.lost)
         answered = any(hit.document.id in dataset.relevant[query_id] for hit in result)
         if (stopped and answered) or query_id == queries[-1]:
             break

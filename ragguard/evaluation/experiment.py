@@ -24,11 +24,13 @@ class System:
         name: For tables.
         over: Builds the retriever over an index.
         prepare: Computes evidence of documents ahead of queries.
+        depth: How many undefended candidates of a query it examines; evidence is prepared for these. None prepares the corpus.
     """
 
     name: str
     over: Callable[[DenseIndex], Retriever]
     prepare: Callable[[Sequence[Document]], None] = lambda _: None
+    depth: int | None = None
 
 
 @dataclass(frozen=True)
@@ -83,12 +85,16 @@ def run(
         Rows, attacks in their order, systems in theirs.
     """
     targets = [Target(query_id, dataset.queries[query_id]) for query_id in (queries or dataset.queries)]
+    encoding_ms = _encoding_ms(index.encoder, targets)
     retrievers = [system.over(index) for system in systems]
     for system in systems:
         step(f"evidence for {system.name}")
-        system.prepare(index.documents)
+        if system.depth is None:
+            system.prepare(index.documents)
+        else:
+            near = {hit.document.id: hit.document for t in targets for hit in index.retrieve(t.query, system.depth)}
+            system.prepare(list(near.values()))
     step("asking without attack")
-    encoding_ms = _encoding_ms(index.encoder, targets)
     clean = [_success(((t.id, retriever.retrieve(t.query, k)) for t in targets), dataset.relevant, k) for retriever in retrievers]
     rows: list[Row] = []
     for attack in attacks:

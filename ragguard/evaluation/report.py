@@ -90,12 +90,16 @@ def write_html(
     path.write_text(page, encoding="utf-8")
 
 
-def not_stopped(rows: Sequence[Row], limit: float = 0.1) -> list[str]:
-    """One sentence for each attack that every system let through to more than `limit` of its targets."""
+def shortcomings(rows: Sequence[Row], limit: float = 0.1) -> list[str]:
+    """What must not be overlooked, in sentences.
+
+    Args:
+        rows: Of one run; systems whose clean SR is below the best one's have a cost.
+        limit: An attack that every system lets through to more than this share of its targets was not stopped.
+    """
     sentences = []
     for attack in dict.fromkeys(row.attack for row in rows):
-        of_attack = [row for row in rows if row.attack == attack]
-        best = min(of_attack, key=lambda row: row.asr)
+        best = min((row for row in rows if row.attack == attack), key=lambda row: row.asr)
         if best.asr > limit:
             why = (
                 " It carries no trigger: nothing here can tell a fluent, on-topic lie from the truth."
@@ -106,6 +110,12 @@ def not_stopped(rows: Sequence[Row], limit: float = 0.1) -> list[str]:
                 f"{attack}: still in the top {best.k} of {best.asr:.0%} of its targets under {best.defense}, the best of these."
             )
             sentences.append(held + why)
+    clean = {row.defense: row.clean_sr for row in rows}
+    for defense, share in clean.items():
+        if (lost := max(clean.values()) - share) > 0:
+            sentences.append(
+                f"{defense}: without any attack, {lost:.0%} of the questions lose their answer from the top {rows[0].k}."
+            )
     return sentences
 
 
