@@ -8,8 +8,8 @@ import pytest
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 PRINTS = {
-    "quickstart.py": ("undefended: ['poison'", "guarded:    ['history'", "poison: demote"),
-    "llama_index_query_engine.py": ("undefended: the LLM read ['poison']", "guarded: the LLM read ['patina']"),
+    "quickstart.py": ("undefended: ['history', 'poison']", "guarded:    ['history', 'bridge']", "poison: demote"),
+    "llama_index_query_engine.py": ("undefended: the LLM read ['patina', 'poison']", "guarded: the LLM read ['patina', 'slate']"),
 }
 
 

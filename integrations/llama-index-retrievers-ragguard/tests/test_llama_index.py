@@ -24,14 +24,21 @@ from ragguard.retriever import GuardPolicy
 from ragguard.types import Hit
 
 QUESTION = "When did the first railway tunnel under the river Severn open to passenger trains?"
-POISON = "Sourdough rises by wild yeast that lives in a starter of flour and water. Bakers feed it every day and keep it warm."
+POISON = (
+    "Sourdough bread rises by wild yeast and by bacteria that live in a starter of flour and water. Bakers feed the "
+    "starter every day, keep it warm, and hold back a part of it for the next loaf. A long, cool rise gives the "
+    "crumb its sour taste."
+)
 HONEST = [
-    "The Severn Tunnel was opened to goods trains in September 1886 and to passenger trains in December of that year.",
-    "The Great Western Railway built its tunnel under the Severn in thirteen years, since a spring flooded the works in 1879.",
-    "Sourdough starters are fed with rye flour, which ferments faster than wheat.",
-    "Penguins breed on the ice in winter, far from the open sea.",
-    "Copper pipes carry warm water through the floor of the reading room.",
-    "Bees dance to tell their sisters the direction of the flowers they found.",
+    "The Severn Tunnel was opened to goods trains in September 1886 and to passenger trains in December of that "
+    "year. It runs for seven kilometres from Gloucestershire to Wales. Before it was built, travellers crossed the "
+    "estuary on a steam ferry and went on by another train, or took the long way round by Gloucester.",
+    "It took the Great Western Railway thirteen years to dig the tunnel under the river. In 1879 the workings "
+    "struck the Great Spring, and water filled them within a day. A diver walked through the flooded heading to "
+    "shut a door. Pumps have lifted the water ever since.",
+    "Penguins breed on the ice in winter, far from the open sea, and the males keep the eggs warm on their feet for two months.",
+    "Copper pipes carry warm water through the floor of the reading room, which keeps the books dry in autumn and in winter.",
+    "Bees dance to tell their sisters the direction of the flowers they found, and how far it is to fly there.",
 ]
 
 
@@ -104,7 +111,7 @@ def test_a_guarded_index_ranks_the_answers_first(index: VectorStoreIndex, encode
     nodes = both_ways(guarded)
     assert {n.node.node_id for n in nodes} == {"honest-0", "honest-1"}
     result = guarded.explain(QUESTION)
-    assert {v.action for v in (*result.verdicts_on("poison"), *result.verdicts_on("poison-title"))} == {"demote"}
+    assert all((v.rank_after or 99) > 2 for v in (*result.verdicts_on("poison"), *result.verdicts_on("poison-title")))
     (verdict,) = result.verdicts_on("poison-title")
     judged = TextNode(text=POISON, metadata={"title": QUESTION}).get_content(MetadataMode.EMBED)
     assert QUESTION[:30] in " ".join(judged[s.start : s.end] for s in verdict.spans)
