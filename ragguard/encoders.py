@@ -175,8 +175,8 @@ class SentenceTransformerEncoder:
         # Sorted by length over all texts, a batch has little padding; the longest first shows running out of memory at once.
         order = sorted(range(len(texts)), key=lambda i: -len(texts[i]))
         vectors: Vectors | None = None
-        hidden = not (self._progress and bar) or len(texts) <= self._batch_size
-        with tqdm(total=len(texts), desc="embedding", unit="text", delay=PROGRESS_AFTER_S, disable=hidden or None, leave=False) as shown:
+        hidden = True if not (self._progress and bar) else None  # None: hidden where stderr is no terminal
+        with tqdm(total=len(texts), desc="embedding", delay=PROGRESS_AFTER_S, disable=hidden, leave=False) as shown:
             for start in range(0, len(order), self._batch_size):
                 batch = order[start : start + self._batch_size]
                 out = method([texts[i] for i in batch], batch_size=self._batch_size, show_progress_bar=False)

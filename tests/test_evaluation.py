@@ -2,17 +2,20 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from ragguard.attacks import Budget, QueryCopy
 from ragguard.demo.scenario import DATA
 from ragguard.errors import InvalidInputError
 from ragguard.evaluation import datasets, experiment, report
+from ragguard.evaluation.cache import CachedEncoder
 from ragguard.index import DenseIndex
 from ragguard.testing import WordHashEncoder
-from ragguard.types import Document, Hit, Span
+from ragguard.types import Document, Hit, Span, Vectors
 
 
 @pytest.fixture
@@ -135,3 +138,22 @@ def test_the_page_is_self_contained_and_escapes_hostile_text(tmp_path: Path) -> 
     assert "<svg" in page
     assert "src=" not in page
     assert "@import" not in page
+
+
+def test_a_text_is_embedded_once_and_not_once_a_run(tmp_path: Path) -> None:
+    class Counting(WordHashEncoder):
+        asked = 0
+
+        def encode_document(self, texts: Sequence[str]) -> Vectors:
+            self.asked += len(texts)
+            return super().encode_document(texts)
+
+    encoder = Counting()
+    texts = ["one", "two", "one", "lone \ud800"]
+    expected = WordHashEncoder().encode_document(texts)
+    for _ in range(2):
+        cached = CachedEncoder(encoder, tmp_path)
+        np.testing.assert_array_equal(cached.encode_document(texts), expected)
+        np.testing.assert_array_equal(cached.encode_query(["one"]), expected[:1])
+    assert encoder.asked == 4  # three texts and one query
+    assert cached.encode_document([]).shape == (0, 128)
