@@ -6,21 +6,22 @@ import hashlib
 import importlib.util
 import re
 import threading
-from collections.abc import Callable, Sequence
+import unicodedata
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from ragguard import deadline
 from ragguard.errors import EncoderError, InvalidInputError, ModelIntegrityError
-from ragguard.types import Span, Vectors
+from ragguard.types import Vectors
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
-OFFLINE_MODEL = "all-MiniLM-L6-v2"
 OFFLINE_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 """Checksum of `model.safetensors` of sentence-transformers/all-MiniLM-L6-v2."""
 
@@ -73,23 +74,20 @@ class SentenceTransformerEncoder:
         from sentence_transformers import SentenceTransformer
 
         if isinstance(model, SentenceTransformer):
-            loaded, label = (
-                model.to(device) if device else model,
-                str(model.model_card_data.base_model or "given model"),
-            )
+            loaded = model.to(device) if device else model
         else:
             try:
-                loaded, label = SentenceTransformer(str(model), device=device), str(model)
+                loaded = SentenceTransformer(str(model), device=device)
             except Exception as error:
                 raise EncoderError(f"model {str(model)!r} could not be loaded: {error}") from error
         self._model = loaded.to(getattr(torch, dtype)).eval()
         self._batch_size = batch_size or (CPU_BATCH if self._model.device.type == "cpu" else GPU_BATCH)
         self._progress = progress
         self._lock = threading.Lock()  # fast tokenizers refuse to be shared while they run
-        self._name = f"{label}@{dtype}"
+        self._name = f"{_fingerprint(self._model)}@{dtype}"
         dimension = self._model.get_embedding_dimension() if hasattr(self._model, "get_embedding_dimension") else None
         self._dimension = int(dimension or self._encode_pieces(self._model.encode_document, ["a"], bar=False).shape[1])
-        self._split = _Splitter(self._model)
+        self._split = _Splitter(self._model, self._lock)
         self._query = lru_cache(maxsize=QUERY_CACHE)(self._encode_one_query)
 
     @classmethod
@@ -106,13 +104,11 @@ class SentenceTransformerEncoder:
         Raises:
             ModelIntegrityError: If the extra is not installed or its weights are not the original ones.
         """
-        encoder = cls(offline_model_path(), device=device, dtype=dtype, batch_size=batch_size, progress=progress)
-        encoder._name = f"{OFFLINE_MODEL}@{OFFLINE_SHA256[:12]}@{dtype}"
-        return encoder
+        return cls(offline_model_path(), device=device, dtype=dtype, batch_size=batch_size, progress=progress)
 
     @property
     def name(self) -> str:
-        """Model and precision."""
+        """Fingerprint of the model (weights, length it reads, prompts) and precision: two models never share a name."""
         return self._name
 
     @property
@@ -154,9 +150,8 @@ class SentenceTransformerEncoder:
         for i, text in enumerate(texts):
             if not isinstance(text, str):
                 raise InvalidInputError(f"text {i} must be a string, not {type(text).__name__}")
-        with self._lock:
-            pieces, weights = self._split(texts)
-            vectors = self._encode_pieces(method, [piece for group in pieces for piece in group])
+        pieces, weights = self._split(texts)
+        vectors = self._encode_pieces(method, [piece for group in pieces for piece in group])
         if len(vectors) != len(texts):
             bounds = np.cumsum([0, *(len(group) for group in pieces)])[:-1]
             weighted = vectors * np.concatenate(weights)[:, None]
@@ -179,7 +174,9 @@ class SentenceTransformerEncoder:
         with tqdm(total=len(texts), desc="embedding", delay=PROGRESS_AFTER_S, disable=hidden, leave=False) as shown:
             for start in range(0, len(order), self._batch_size):
                 batch = order[start : start + self._batch_size]
-                out = method([texts[i] for i in batch], batch_size=self._batch_size, show_progress_bar=False)
+                deadline.check()
+                with self._lock:  # for one batch only: a query waits for no corpus
+                    out = method([texts[i] for i in batch], batch_size=self._batch_size, show_progress_bar=False)
                 rows = np.asarray(out, dtype=np.float32)
                 if vectors is None:
                     vectors = np.empty((len(texts), rows.shape[1]), dtype=np.float32)
@@ -191,57 +188,80 @@ class SentenceTransformerEncoder:
 class _Splitter:
     """Cuts texts into pieces that a model reads whole."""
 
-    def __init__(self, model: SentenceTransformer) -> None:
+    def __init__(self, model: SentenceTransformer, lock: threading.Lock) -> None:
         tokenizer = model.tokenizer
         limit = getattr(model, "max_seq_length", None)
-        self._tokenizer = tokenizer if hasattr(tokenizer, "num_special_tokens_to_add") else None
-        if self._tokenizer is None or not limit:
-            self._limit: int | None = None  # static embeddings read texts of any length
-            return
+        self._lock = lock
+        self._tokenizer: Any = tokenizer if limit and hasattr(tokenizer, "num_special_tokens_to_add") else None
+        if self._tokenizer is None:
+            return  # static embeddings read texts of any length
         tokenizer.split_special_tokens = True
         if not tokenizer.is_fast:
             raise EncoderError("the model's tokenizer gives no character offsets; install its fast version (`tokenizers`)")
         prompt = max((len(tokenizer.tokenize(text)) for text in model.prompts.values() if text), default=0)
-        self._limit = int(limit) - tokenizer.num_special_tokens_to_add() - prompt
+        self._limit = int(limit or 0) - tokenizer.num_special_tokens_to_add() - prompt
         if self._limit < 1:
             raise EncoderError(f"the model reads {limit} tokens, which its own prompt fills")
-        # WordPiece turns a word of more characters than this into one unknown token, which would hide it.
-        longest = getattr(tokenizer.backend_tokenizer.model, "max_input_chars_per_word", None)
-        self._long_word = re.compile(rf"(\S{{{longest}}})(?=\S)") if longest else None
+        # WordPiece turns a word of more characters than this, after decomposition, into one unknown token, which would hide it.
+        self._longest: int | None = getattr(tokenizer.backend_tokenizer.model, "max_input_chars_per_word", None)
 
     def __call__(self, texts: Sequence[str]) -> tuple[list[list[str]], list[Vectors]]:
         """The pieces of each text, and their weights (numbers of tokens)."""
-        limit = self._limit
-        one = np.ones(1, dtype=np.float32)
-        if limit is None or self._tokenizer is None:
-            return [[text] for text in texts], [one] * len(texts)
-        if self._long_word:
-            texts = [self._long_word.sub(r"\1 ", text) for text in texts]
-        pieces, weights = [[text] for text in texts], [one] * len(texts)
-        doubtful = [i for i, text in enumerate(texts) if len(text) > limit]  # a token has at least one character
-        for start in range(0, len(doubtful), GPU_BATCH):
-            batch = doubtful[start : start + GPU_BATCH]
-            found = self._tokenizer(
-                [texts[i] for i in batch],
-                add_special_tokens=False,
-                return_offsets_mapping=True,
-                truncation=False,
-                verbose=False,
-            )
-            for i, offsets in zip(batch, found["offset_mapping"], strict=True):
-                if len(offsets) > limit:
-                    spans, counts = _balanced(offsets, len(texts[i]), limit)
-                    pieces[i] = [texts[i][span.start : span.end] for span in spans]
-                    weights[i] = np.asarray(counts, dtype=np.float32)
-        return pieces, weights
+        if self._tokenizer is None:
+            return [[text] for text in texts], [np.ones(1, dtype=np.float32)] * len(texts)
+        found = [self._pieces(text, offsets) for text, offsets in self._offsets([self._with_short_words(t) for t in texts])]
+        return [[piece for piece, _ in pairs] for pairs in found], [
+            np.asarray([max(count, 1) for _, count in pairs], dtype=np.float32) for pairs in found
+        ]
+
+    def _offsets(self, texts: Sequence[str]) -> Iterator[tuple[str, list[tuple[int, int]]]]:
+        for start in range(0, len(texts), GPU_BATCH):
+            block = list(texts[start : start + GPU_BATCH])
+            deadline.check()
+            with self._lock:
+                tokens = self._tokenizer(
+                    block, add_special_tokens=False, return_offsets_mapping=True, truncation=False, verbose=False
+                )
+            yield from zip(block, tokens["offset_mapping"], strict=True)
+
+    def _pieces(self, text: str, offsets: list[tuple[int, int]]) -> list[tuple[str, int]]:
+        """The fewest nearly equal pieces; cut again where a cut inside a word or a character made more tokens than it parted."""
+        if len(offsets) <= self._limit or len(text) < 2:
+            return [(text, len(offsets))]
+        count = -(-len(offsets) // max(self._limit - 2, 1))
+        bounds = [i * len(offsets) // count for i in range(1, count)]
+        cuts = sorted({0, *(offsets[bound][0] for bound in bounds), len(text)})
+        if len(cuts) == 2:
+            cuts.insert(1, len(text) // 2)
+        return [
+            pair
+            for piece, inner in self._offsets([text[first:last] for first, last in pairwise(cuts)])
+            for pair in self._pieces(piece, inner)
+        ]
+
+    def _with_short_words(self, text: str) -> str:
+        longest = self._longest
+        if longest is None or len(text) * 4 <= longest:
+            return text
+        step = longest // 4  # no character decomposes into more than four
+        return re.sub(
+            rf"\w{{{step + 1},}}",
+            lambda match: match[0] if len(unicodedata.normalize("NFD", match[0])) <= longest else _spaced(match[0], step),
+            text,
+        )
 
 
-def _balanced(offsets: Sequence[tuple[int, int]], length: int, limit: int) -> tuple[list[Span], list[int]]:
-    """The fewest pieces of at most `limit` tokens, nearly equal; a cut inside a word may cost tokens, so leave room for two."""
-    count = -(-len(offsets) // max(limit - 2, 1))
-    bounds = [i * len(offsets) // count for i in range(count + 1)]
-    cuts = [0, *(offsets[bound][0] for bound in bounds[1:-1]), length]
-    return [Span(first, last) for first, last in pairwise(cuts)], [last - first for first, last in pairwise(bounds)]
+def _spaced(word: str, step: int) -> str:
+    return " ".join(word[i : i + step] for i in range(0, len(word), step))
+
+
+def _fingerprint(model: SentenceTransformer) -> str:
+    """Hash of whatever decides what a text's vector is."""
+    digest = hashlib.sha256(f"{model.max_seq_length}|{sorted(model.prompts.items())}|{model}".encode())
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]
 
 
 def offline_model_path() -> Path:

@@ -10,9 +10,19 @@ import numpy as np
 
 from ragguard.errors import InvalidInputError
 from ragguard.protocols import Encoder, EvidencePlan, EvidenceStore
-from ragguard.text import content_hash, fragments, mask_spans, merge, windows, without
+from ragguard.text import content_hash, fragments, mask_spans, merge, windows, without, words
 from ragguard.types import Evidence, Span, Vectors
 from ragguard.vectors import encode_documents
+
+BLOCK = 512
+"""Texts whose evidence is built before it is stored: what an interruption loses at most."""
+
+WORK = 40_960
+"""Words that RAGMask embeds of one text at most, for spans and again for groups: those of texts of up to 784 words at m=15.
+Spans of longer texts grow, so that a hostile one costs seconds, not hours."""
+
+MOST_GROUPS = 32
+"""Groups of one text, the largest first. Honest passages of 117 words had 0.06 of them on average."""
 
 WINDOW = 10
 """Words in the windows that are compared with each other: about a question; DESIGN section 5 measured spikes with it."""
@@ -43,9 +53,11 @@ class EvidenceBuilder:
         keys = [prefix + content_hash(text) for text in texts]
         known = dict(zip(keys, self._store.get(keys), strict=True))
         missing = {key: text for key, text in zip(keys, texts, strict=True) if known[key] is None}
-        if missing:
-            built = self._plan.build(list(missing.values()), lambda pieces: encode_documents(self._encoder, pieces))
-            fresh = dict(zip(missing, built, strict=True))
+        names = list(missing)
+        for start in range(0, len(names), BLOCK):
+            block = names[start : start + BLOCK]
+            built = self._plan.build([missing[key] for key in block], lambda pieces: encode_documents(self._encoder, pieces))
+            fresh = dict(zip(block, built, strict=True))
             self._store.put(fresh)
             known.update(fresh)
         return [evidence for key in keys if (evidence := known[key]) is not None]
@@ -82,7 +94,8 @@ class FragmentPlan:
         cuts = [fragments(text, self.n) for text in texts]
         vectors = encode([text[s.start : s.end] for text, spans in zip(texts, cuts, strict=True) for s in spans])
         return [
-            Evidence(tuple((span,) for span in spans), vectors[i * self.n : (i + 1) * self.n]) for i, spans in enumerate(cuts)
+            Evidence(tuple((span,) for span in spans), vectors[i * self.n : (i + 1) * self.n].copy())
+            for i, spans in enumerate(cuts)
         ]
 
 
@@ -116,16 +129,17 @@ class MaskPlan:
 
     def build(self, texts: Sequence[str], encode: Encode) -> list[Evidence]:
         """Embed all masked forms of all texts together; groups cost one more pass, over the spans alone."""
-        tiles = [mask_spans(text, self.m) for text in texts]
+        counts = [len(words(text)) for text in texts]
+        tiles = [mask_spans(text, max(self.m, -(-(n * n) // WORK))) for text, n in zip(texts, counts, strict=True)]
         removed: list[list[tuple[Span, ...]]] = [[(), *((span,) for span in spans)] for spans in tiles]
         if self.group_similarity is not None:
             for i, groups in enumerate(self._groups(texts, encode)):
-                removed[i].extend(groups)
+                removed[i].extend(groups[-min(MOST_GROUPS, WORK // max(counts[i], 1)) :])
         # A text that is one span has nothing left without it: there is no such row.
         kept = [[gone for gone in rows if without(text, gone)] for text, rows in zip(texts, removed, strict=True)]
         vectors = encode([without(text, gone) for text, rows in zip(texts, kept, strict=True) for gone in rows])
         bounds = [0, *accumulate(len(rows) for rows in kept)]
-        return [Evidence(tuple(rows), vectors[a:b]) for rows, a, b in zip(kept, bounds, bounds[1:], strict=False)]
+        return [Evidence(tuple(rows), vectors[a:b].copy()) for rows, a, b in zip(kept, bounds, bounds[1:], strict=False)]
 
     def _groups(self, texts: Sequence[str], encode: Encode) -> list[list[tuple[Span, ...]]]:
         runs = [windows(text, WINDOW, WINDOW // 2) for text in texts]

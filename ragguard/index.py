@@ -9,6 +9,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from ragguard.checks import positive, query_text
 from ragguard.errors import DuplicateDocumentError, InvalidInputError
 from ragguard.protocols import Encoder
 from ragguard.text import canonical, content_hash, words
@@ -83,7 +84,7 @@ class DenseIndex:
             EncoderError: If the encoder fails.
         """
         fresh: dict[str, Document] = {}
-        for given in documents:
+        for given in _documents(documents):
             document = Document(given.id, canonical(given.text).text, given.metadata)
             if not words(document.text):
                 raise InvalidInputError(f"document {document.id!r} has no words; leave it out of the corpus")
@@ -123,6 +124,8 @@ class DenseIndex:
         Returns:
             How many were removed.
         """
+        if isinstance(ids, str):
+            raise InvalidInputError(f"delete takes a sequence of ids, not one: [{ids!r}]")
         with self._lock:
             gone = {self._row_of[name] for name in ids if name in self._row_of}
             if gone:
@@ -142,12 +145,10 @@ class DenseIndex:
             k: Number of hits, at least 1.
 
         Raises:
-            InvalidInputError: If `k` is below 1.
+            InvalidInputError: If `k` is below 1 or the query has no text.
             EncoderError: If the encoder fails.
         """
-        if k < 1:
-            raise InvalidInputError(f"k must be at least 1, not {k}")
-        return self.search(encode_one_query(self._encoder, canonical(query).text), k)
+        return self.search(encode_one_query(self._encoder, query_text(query)), positive(k))
 
     def search(self, vector: Vectors, k: int) -> list[Hit]:
         """The k documents nearest to a query vector of shape (d,), best first.
@@ -156,8 +157,7 @@ class DenseIndex:
             InvalidInputError: If `k` is below 1.
             EncoderError: If the vector has the wrong shape, norm, or values that are not finite.
         """
-        if k < 1:
-            raise InvalidInputError(f"k must be at least 1, not {k}")
+        positive(k)
         vector = checked(np.atleast_2d(vector), 1, self._encoder.dimension, "the caller")[0]
         with self._lock:
             depth = min(k + MARGIN, len(self._documents))
@@ -251,6 +251,12 @@ class _TorchRows:
         query = self._torch.from_numpy(vector).to(self._device)
         found: NDArray[np.int64] = (self._vectors @ query).topk(k).indices.cpu().numpy()
         return found
+
+
+def _documents(given: object) -> Sequence[Document]:
+    if not isinstance(given, Sequence) or not all(isinstance(one, Document) for one in given):
+        raise InvalidInputError(f"expected a sequence of Document, not {given!r:.200}")
+    return given
 
 
 def _backend(backend: str, device: str | None, dimension: int) -> _Rows:

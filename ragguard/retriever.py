@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import replace
 from functools import partial
@@ -13,6 +11,8 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from ragguard import deadline
+from ragguard.checks import positive, query_text
 from ragguard.errors import DeadlineExceededError, DefenseError, InvalidInputError, RAGGuardError, RetrieverError
 from ragguard.protocols import Defense, Retriever
 from ragguard.text import Canonical, canonical
@@ -56,6 +56,8 @@ class GuardedRetriever:
         Raises:
             InvalidInputError: If there are no defenses, or something is not a retriever or a defense.
         """
+        if not isinstance(defenses, Sequence):
+            raise InvalidInputError(f"defenses must be a list, not {type(defenses).__name__}")
         if not defenses:
             raise InvalidInputError("a guard without defenses guards nothing; pass at least one defense")
         if not callable(getattr(retriever, "retrieve", None)):
@@ -83,20 +85,21 @@ class GuardedRetriever:
             DefenseError: If a defense raises (unless the policy fails open).
             DeadlineExceededError: If the deadline passes.
         """
-        query = _checked_query(query, k)
+        query, k = query_text(query), positive(k)
         if self.policy.deadline_s is None:
             return self._retrieve(query, k)
-        future = _in_thread(lambda: self._retrieve(query, k))
+        future, give_up = deadline.start(lambda: self._retrieve(query, k))
         try:
             return future.result(self.policy.deadline_s)
         except FutureTimeoutError as error:
             if future.done():
                 raise  # a TimeoutError of the retriever's own
+            give_up.set()
             raise self._too_late() from error
 
     async def aretrieve(self, query: str, k: int = 10) -> GuardedResult:
         """As `retrieve`, without blocking the event loop: the retriever is awaited, defenses run in a thread."""
-        query = _checked_query(query, k)
+        query, k = query_text(query), positive(k)
         work = asyncio.ensure_future(self._aretrieve(query, k))
         try:
             done, _ = await asyncio.wait({work}, timeout=self.policy.deadline_s)
@@ -119,28 +122,27 @@ class GuardedRetriever:
             except Exception as error:
                 raise _retriever_failed(error) from error
             result = self._defend(query, found, k)
-            if not self._fetch_more(result, depth):
+            if not self._fetch_more(result, len(found), depth):
                 return result
             depth = min(2 * depth, self.policy.max_overfetch * k)
 
     async def _aretrieve(self, query: str, k: int) -> GuardedResult:
         aretrieve = getattr(self._retriever, "aretrieve", None)
         if aretrieve is None:
-            return await asyncio.wrap_future(_in_thread(lambda: self._retrieve(query, k)))
+            return await _in_thread(lambda: self._retrieve(query, k))
         depth = self.policy.overfetch * k
         while True:
             try:
                 found = await aretrieve(query, depth)
             except Exception as error:
                 raise _retriever_failed(error) from error
-            result = await asyncio.wrap_future(_in_thread(partial(self._defend, query, found, k)))
-            if not self._fetch_more(result, depth):
+            result = await _in_thread(partial(self._defend, query, found, k))
+            if not self._fetch_more(result, len(found), depth):
                 return result
             depth = min(2 * depth, self.policy.max_overfetch * k)
 
-    def _fetch_more(self, result: GuardedResult, depth: int) -> bool:
-        exhausted = len(result.candidates) < depth
-        return len(result.kept) < result.k and not exhausted and depth < self.policy.max_overfetch * result.k
+    def _fetch_more(self, result: GuardedResult, found: int, depth: int) -> bool:
+        return len(result.kept) < result.k and found >= depth and depth < self.policy.max_overfetch * result.k
 
     def _defend(self, query: str, found: object, k: int) -> GuardedResult:
         candidates, forms = _canonical_hits(found)
@@ -153,6 +155,7 @@ class GuardedRetriever:
             try:
                 result = defense(query, passed, k)
                 _check_complete(defense, passed, result)
+                explained = [_to_original(verdict, forms[verdict.document_id]) for verdict in result.verdicts]
             except Exception as error:
                 if not self.policy.fail_open:
                     if isinstance(error, RAGGuardError):
@@ -162,7 +165,7 @@ class GuardedRetriever:
                 continue
             passed = (*result.kept, *result.reserve)
             removed.extend(result.removed)
-            verdicts.extend(_to_original(verdict, forms) for verdict in result.verdicts)
+            verdicts.extend(explained)
             certificates.extend(result.certificates)
             degraded.extend(result.degraded)
         return GuardedResult(
@@ -176,14 +179,6 @@ class GuardedRetriever:
             certificates=tuple(certificates),
             degraded=tuple(degraded),
         )
-
-
-def _checked_query(query: str, k: int) -> str:
-    if isinstance(k, bool) or not isinstance(k, int) or k < 1:
-        raise InvalidInputError(f"k must be an integer of at least 1, not {k!r}")
-    if not isinstance(query, str) or not (text := canonical(query).text).strip():
-        raise InvalidInputError("the query has no text")
-    return text
 
 
 def _retriever_failed(error: Exception) -> RAGGuardError:
@@ -208,32 +203,25 @@ def _canonical_hits(found: object) -> tuple[list[Hit], dict[str, Canonical]]:
     return hits, forms
 
 
-def _to_original(verdict: Verdict, forms: dict[str, Canonical]) -> Verdict:
-    if not verdict.spans:
-        return verdict
-    form = forms[verdict.document_id]
+def _to_original(verdict: Verdict, form: Canonical) -> Verdict:
     return replace(verdict, spans=tuple(form.to_original(span) for span in verdict.spans))
 
 
 def _check_complete(defense: Defense, given: Sequence[Hit], result: GuardedResult) -> None:
     """A third-party defense may not lose, add or change documents."""
-    after = sorted((hit.document.id, hit.document.text) for part in (result.kept, result.reserve, result.removed) for hit in part)
-    if after != sorted((hit.document.id, hit.document.text) for hit in given):
+    before = {hit.document.id: hit.document for hit in given}
+    after = [hit.document for part in (result.kept, result.reserve, result.removed) for hit in part]
+    if len(after) != len(before) or any(before.get(document.id) != document for document in after):
         raise DefenseError(f"defense {defense.name!r} must account for every candidate exactly once, unchanged")
+    if unknown := {verdict.document_id for verdict in result.verdicts} - before.keys():
+        raise DefenseError(f"defense {defense.name!r} gave verdicts on documents it was not given: {sorted(unknown)}")
 
 
-def _in_thread(work: Callable[[], T]) -> Future[T]:
-    """Run in a daemon thread of its own: one that hangs past a deadline keeps neither a pool nor the interpreter from ending."""
-    future: Future[T] = Future()
-    future.set_running_or_notify_cancel()  # nobody can cancel it now, so the thread may always set its result
-
-    def run() -> None:
-        try:
-            result = work()
-        except BaseException as error:
-            future.set_exception(error)
-        else:
-            future.set_result(result)
-
-    threading.Thread(target=run, daemon=True, name="ragguard").start()
-    return future
+async def _in_thread(work: Callable[[], T]) -> T:
+    """Await work in a thread; a caller that is cancelled gives it up."""
+    future, give_up = deadline.start(work)
+    try:
+        return await asyncio.wrap_future(future)
+    except asyncio.CancelledError:
+        give_up.set()
+        raise

@@ -20,13 +20,21 @@ LONGEST_WORD = 32
 _UNSPACED = r"\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U000323af"
 _WORD = re.compile(rf"[{_UNSPACED}]|[^\s{_UNSPACED}]{{1,{LONGEST_WORD}}}")
 
-# Characters that show nothing and mean nothing in any script. Joiners, variation selectors and direction marks stay:
-# Persian, Indic scripts, emoji and right-to-left text need them. Tags stay where they spell a flag.
-_FLAG = r"\U0001f3f4[\U000e0061-\U000e007a\U000e0030-\U000e0039]{1,6}\U000e007f"
+# Characters that show nothing. Joiners and direction marks stay: Persian, Indic scripts, emoji and right-to-left text need them.
+# Tags stay where they spell a flag, and a variation selector where it can mean something: once, and not after a Latin letter.
+_FLAG = re.compile("\U0001f3f4[\U000e0061-\U000e007a\U000e0030-\U000e0039]{1,6}\U000e007f")
+_SELECTOR = "\u180b-\u180d\u180f\ufe00-\ufe0f\U000e0100-\U000e01ef"
 _INVISIBLE = (
-    r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\u00ad\u180e\u200b\u2060-\u2064\ufeff\ufff9-\ufffb\U000e0000-\U000e007f]"
+    "\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\u00ad\u034f\u115f\u1160\u17b4\u17b5\u180e\u200b\u2060-\u2065\u206a-\u206f"
+    "\u3164\ufeff\uffa0\ufff0-\ufffb\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e00ff\U000e01f0-\U000e0fff"
 )
-_REWRITE = re.compile(rf"(?P<flag>{_FLAG})|(?P<newline>\r\n?|\x85)|(?P<surrogate>[\ud800-\udfff])|(?P<invisible>{_INVISIBLE})")
+_SPECIAL = re.compile(f"[{_INVISIBLE}{_SELECTOR}\r\x85\ud800-\udfff]")
+_IS_INVISIBLE = re.compile(f"[{_INVISIBLE}]")
+_IS_SELECTOR = re.compile(f"[{_SELECTOR}]")
+_NO_BASE = re.compile(f"[A-Za-z\\s{_SELECTOR}]")
+
+LONGEST_RUN = 32
+"""A character and its combining marks; more are cut. The Stream-Safe Text Format (UAX #15) allows 30 marks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,20 +54,22 @@ class Canonical:
     length: int
 
     def to_original(self, span: Span) -> Span:
-        """Map a range of the canonical text to the range of the original text that it came from."""
+        """Map a range of the canonical text to the range of the original text that it came from; never empty."""
+        start = self._origin(span.start)
         end = self.length if span.end >= len(self.text) else self._origin(span.end)
-        return Span(self._origin(span.start), end)
+        return Span(start, max(end, min(start + 1, self.length)))
 
     def _origin(self, offset: int) -> int:
         run = bisect_right(self.starts, offset) - 1
-        return min(self.origins[run] + offset - self.starts[run], self.length)
+        limit = self.origins[run + 1] if run + 1 < len(self.origins) else self.length
+        return max(self.origins[run], min(self.origins[run] + offset - self.starts[run], limit - 1))
 
 
 def canonical(text: str) -> Canonical:
     """Bring a text into the form that is embedded, judged and returned.
 
-    Unicode NFC; line ends become a line feed; lone surrogates become U+FFFD; control characters, soft hyphens, zero-width
-    spaces, tag characters outside of flags and the like are removed: encoders delete them, so no defense could see them.
+    Unicode NFC; line ends become a line feed; lone surrogates become U+FFFD; characters that show nothing are removed (encoders
+    delete them, so no defense could see them, but a language model reads them); so are combining marks beyond 31 in a row.
 
     Args:
         text: Any Python string.
@@ -67,49 +77,58 @@ def canonical(text: str) -> Canonical:
     Returns:
         The canonical form. Applying the function to its text changes nothing.
     """
+    if text.isascii() and not _SPECIAL.search(text):
+        return Canonical(text, (0,), (0,), len(text))
+    clean, sources = _cleaned(text)
+    runs = _composable_runs(clean)
     parts: list[str] = []
     starts, origins, written = [0], [0], 0
-
-    def emit(part: str, origin: int) -> None:
-        nonlocal written
-        if not part:
-            return
-        if origin - origins[-1] != written - starts[-1]:
+    for start, end in runs:
+        part = clean[start:end]
+        if not part.isascii():
+            part = unicodedata.normalize("NFC", part)
+        if sources[start] - origins[-1] != written - starts[-1]:
             if starts[-1] == written:
-                origins[-1] = origin
+                origins[-1] = sources[start]
             else:
                 starts.append(written)
-                origins.append(origin)
+                origins.append(sources[start])
         parts.append(part)
         written += len(part)
-
-    position = 0
-    cleaned: list[tuple[str, int]] = []
-    for match in _REWRITE.finditer(text):
-        if match.lastgroup == "flag":
-            continue
-        cleaned.append((text[position : match.start()], position))
-        if match.lastgroup != "invisible":
-            cleaned.append(("\n" if match.lastgroup == "newline" else "\ufffd", match.start()))
-        position = match.end()
-    cleaned.append((text[position:], position))
-    joined = "".join(part for part, _ in cleaned)
-    if unicodedata.is_normalized("NFC", joined):
-        for part, origin in cleaned:
-            emit(part, origin)
-    else:
-        sources = [origin + i for part, origin in cleaned for i in range(len(part))]
-        for start, end in _composable_runs(joined):
-            emit(unicodedata.normalize("NFC", joined[start:end]), sources[start])
     return Canonical("".join(parts), tuple(starts), tuple(origins), len(text))
 
 
+def _cleaned(text: str) -> tuple[str, Sequence[int]]:
+    """The text without what shows nothing, and the offset in the original of each character left."""
+    if not _SPECIAL.search(text):
+        return text, range(len(text))
+    flags = {i for match in _FLAG.finditer(text) for i in range(*match.span())}
+    kept: list[str] = []
+    sources: list[int] = []
+    for i, char in enumerate(text):
+        if i in flags:
+            pass
+        elif char == "\r" or char == "\x85":
+            char = "\n"
+        elif "\ud800" <= char <= "\udfff":
+            char = "\ufffd"
+        elif char == "\n" and i > 0 and text[i - 1] == "\r":
+            continue  # the line end is already there
+        elif _IS_INVISIBLE.match(char):
+            continue
+        elif _IS_SELECTOR.match(char):
+            base = unicodedata.normalize("NFC", kept[-1])[-1] if kept else ""
+            if not base or _NO_BASE.match(base):
+                continue
+        kept.append(char)
+        sources.append(i)
+    return "".join(kept), sources
+
+
 def _composable_runs(text: str) -> list[tuple[int, int]]:
-    """Cut a text before every character that composes with nothing before it: NFC of the whole is the NFC of the parts."""
-    cuts = [i for i, char in enumerate(text) if _starts_run(char)]
-    if not cuts or cuts[0] != 0:
-        cuts.insert(0, 0)
-    return list(zip(cuts, [*cuts[1:], len(text)], strict=True))
+    """Ranges before each character that composes with nothing before it: NFC of the whole is the NFC of these parts."""
+    cuts = [i for i, char in enumerate(text) if i == 0 or char < "\u0300" or _starts_run(char)]
+    return [(start, min(end, start + LONGEST_RUN)) for start, end in pairwise([*cuts, len(text)])]
 
 
 def _starts_run(char: str) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from numbers import Real
 from typing import Any, Literal, TypeAlias, overload
 
 import numpy as np
@@ -76,7 +77,7 @@ class Hit:
         Raises:
             InvalidInputError: If `score` is not finite.
         """
-        if not np.isfinite(self.score):
+        if not isinstance(self.score, Real) or not np.isfinite(self.score):
             raise InvalidInputError(f"document {self.document.id!r}: score must be finite, not {self.score!r}")
 
 

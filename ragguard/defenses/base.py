@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from ragguard.checks import positive
 from ragguard.errors import DefenseError, InvalidInputError
 from ragguard.text import Canonical, canonical, words
 from ragguard.types import Action, Certificate, Document, GuardedResult, Hit, Span, Verdict
 
 MAX_WORDS = 4096
 """Longest document that is judged, in words, so that the work on a hostile one is bounded; about twenty embeddings' worth."""
+
+MAX_CHARACTERS = 8 * MAX_WORDS
+"""Likewise in characters; English has six to a word."""
 
 
 @dataclass(frozen=True)
@@ -60,11 +65,10 @@ class BaseDefense(ABC):
             DefenseError: If a subclass does not judge every candidate exactly once.
             EncoderError: If the encoder fails.
         """
-        if k < 1:
-            raise InvalidInputError(f"k must be at least 1, not {k}")
-        repeated = {hit.document.id for hit in hits if sum(h.document.id == hit.document.id for h in hits) > 1}
+        positive(k)
+        repeated = [name for name, count in Counter(hit.document.id for hit in hits).items() if count > 1]
         if repeated:
-            raise InvalidInputError(f"candidates must have unique ids; repeated: {sorted(repeated)}")
+            raise InvalidInputError(f"candidates must have unique ids; repeated: {repeated}")
         forms = [canonical(hit.document.text) for hit in hits]
         unfit = {i: reason for i, form in enumerate(forms) if (reason := _unfit(form.text))}
         fit = [i for i in range(len(hits)) if i not in unfit]
@@ -125,6 +129,8 @@ def judgeable(documents: Sequence[Document]) -> list[str]:
 
 
 def _unfit(text: str) -> str:
+    if len(text) > MAX_CHARACTERS:
+        return f"The text has {len(text)} characters, more than the {MAX_CHARACTERS} that are judged; split it at ingestion."
     count = len(words(text))
     if count == 0:
         return "The text has no words, so nothing can be judged."

@@ -30,7 +30,7 @@ class RAGMaskSettings(BaseModel):
         group_similarity: Cosine from which spans are masked together as well as alone; None masks single spans only.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     m: int = Field(default=15, ge=1)
     delta: float = Field(default=0.05, ge=0, le=2)
@@ -75,7 +75,7 @@ class RAGMask(BaseDefense):
         except ValidationError as error:
             raise InvalidInputError(f"RAGMask: {error}") from error
         groups = "" if group_similarity is None else ", groups"
-        self.name = f"RAGMask(m={m}, delta={delta:g}{groups})"
+        self.name = f"RAGMask(m={m}, delta={self.settings.delta:g}{groups})"
         self._encoder = encoder
         self._masks = EvidenceBuilder(encoder, MaskPlan(m, group_similarity), MemoryStore() if store is None else store)
         self._rest = EvidenceBuilder(encoder, WholePlan(), MemoryStore(REMEMBERED))

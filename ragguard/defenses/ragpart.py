@@ -34,13 +34,13 @@ class RAGPartSettings(BaseModel):
         seed: Of the sample of combinations, where there are more than 2,048.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     n: int = Field(default=5, ge=1, le=64)
     k: int = Field(default=3, ge=1)
     p: int | None = Field(default=None, ge=1)
     min_share: float | None = Field(default=None, ge=0, lt=1)
-    seed: int = 0
+    seed: int = Field(default=0, ge=0)
 
     @model_validator(mode="after")
     def _k_at_most_n(self) -> RAGPartSettings:
@@ -85,11 +85,13 @@ class RAGPart(BaseDefense):
             self.settings = RAGPartSettings(n=n, k=k, p=p, min_share=min_share, seed=seed)
         except ValidationError as error:
             raise InvalidInputError(f"RAGPart: {error}") from error
-        share = "" if min_share is None else f", share>{min_share:g}"
+        share = "" if self.settings.min_share is None else f", share>{self.settings.min_share:g}"
         self.name = f"RAGPart(N={n}, k={k}{share})"
-        self._encoder = encoder
+        self.encoder = encoder
         self._evidence = EvidenceBuilder(encoder, FragmentPlan(n), MemoryStore() if store is None else store)
         self.members = combination_matrix(n, k, seed)
+        required = self.settings.min_share
+        self._bound = 0 if required is None else certified_fragments(self.members, required)
 
     @classmethod
     def paper(cls, encoder: Encoder, *, store: EvidenceStore | None = None) -> RAGPart:
@@ -111,7 +113,7 @@ class RAGPart(BaseDefense):
         order = sorted(range(len(texts)), key=lambda i: (content_hash(texts[i]), hits[i].document.id))
         vectors = np.stack([evidence[i].vectors for i in order])
         grams = np.stack([evidence[i].gram for i in order])
-        similarities = vectors @ encode_one_query(self._encoder, query)
+        similarities = vectors @ encode_one_query(self.encoder, query)
         return [
             Judgement(order[judged.position], judged.score, judged.reason, judged.drop, judged.signals)
             for judged in self.rank(similarities, grams, k)
@@ -145,8 +147,7 @@ class RAGPart(BaseDefense):
     def certificates(self, candidates: int, k: int) -> tuple[Certificate, ...]:
         """How many payload fragments cannot bring a document in, whatever they say (DESIGN section 4)."""
         p = min(self.settings.p or k, candidates)
-        share = self.settings.min_share
-        bound = certified_fragments(self.members, share) if share is not None and p < candidates else 0
+        bound = self._bound if p < candidates else 0
         if bound:
             statement = (
                 f"Every kept document was placed in the top {p} by at least one combination free of its payload, "
@@ -236,7 +237,7 @@ def certified_fragments(members: NDArray[np.float32], share: float) -> int:
         if not symmetric and math.comb(n, f) > 100_000:
             return bound
         subsets = islice(combinations(range(n), f), 1 if symmetric else None)
-        if max(int(members[:, list(subset)].any(axis=1).sum()) for subset in subsets) > share * total:
+        if max(int(members[:, list(subset)].any(axis=1).sum()) for subset in subsets) / total > share:
             return bound
         bound = f
     return bound

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ragguard.checks import positive, query_text
 from ragguard.defenses.ragpart import RAGPart
 from ragguard.errors import InvalidInputError
 from ragguard.index import DenseIndex
-from ragguard.text import canonical, content_hash
+from ragguard.text import content_hash
 from ragguard.types import Action, Document, GuardedResult, Hit, Vectors, Verdict
 from ragguard.vectors import encode_one_query
 
@@ -37,7 +38,14 @@ class RAGPartSearch:
         Args:
             index: The corpus.
             defense: Settings and fragment evidence.
+
+        Raises:
+            InvalidInputError: If they do not have the same encoder.
         """
+        if index.encoder.name != defense.encoder.name:
+            raise InvalidInputError(
+                f"index and defense need the same encoder, not {index.encoder.name!r} and {defense.encoder.name!r}"
+            )
         self._index, self._defense = index, defense
         self._lock = threading.Lock()
         self._corpus: _Corpus | None = None
@@ -46,37 +54,35 @@ class RAGPartSearch:
         """The k documents with the most votes.
 
         Returns:
-            `candidates` are the undefended top k and whatever got a vote; documents without either are not listed.
+            `candidates` are the undefended top k and whatever got a vote; more documents only where these are fewer than k.
 
         Raises:
-            InvalidInputError: If `k` is below 1.
+            InvalidInputError: If `k` is below 1 or the query has no text.
             EncoderError: If the encoder fails.
         """
-        if k < 1:
-            raise InvalidInputError(f"k must be at least 1, not {k}")
-        query = canonical(query).text
+        positive(k)
+        query = query_text(query)
         vector = encode_one_query(self._index.encoder, query)
         corpus = self._current()
-        undefended = {hit.document.id: hit for hit in self._index.search(vector, k)}
         if not corpus.documents:
             return GuardedResult(query, k, (), ())
-        similarities = (corpus.fragments @ vector).reshape(len(corpus.documents), -1)
+        listed = {document.id for document in corpus.documents}
+        candidates = [hit for hit in self._index.search(vector, k) if hit.document.id in listed]  # the index may have grown since
+        ranks = {hit.document.id: place for place, hit in enumerate(candidates, 1)}
         kept: list[Hit] = []
         dropped: list[Hit] = []
         verdicts: list[Verdict] = []
-        ranks = {document_id: place for place, document_id in enumerate(undefended, 1)}
-        candidates = list(undefended.values())
+        similarities = (corpus.fragments @ vector).reshape(len(corpus.documents), -1)
         for judged in self._defense.rank(similarities, corpus.grams, k):
             document = corpus.documents[judged.position]
-            voted = judged.signals["vote_share"] > 0
-            if not voted and document.id not in undefended:
+            if judged.signals["vote_share"] == 0 and document.id not in ranks and (judged.drop or len(kept) >= k):
                 continue
             hit = Hit(document, judged.score)
-            if document.id not in undefended:
+            if document.id not in ranks:
                 candidates.append(hit)
                 ranks[document.id] = len(candidates)
-            (dropped if judged.drop or not voted else kept).append(hit)
-            rank = None if judged.drop or not voted else len(kept)
+            (dropped if judged.drop else kept).append(hit)
+            rank = None if judged.drop else len(kept)
             lost = ranks[document.id] <= k and (rank or 0) > k
             action: Action = "drop" if rank is None else "demote" if lost else "keep"
             verdicts.append(

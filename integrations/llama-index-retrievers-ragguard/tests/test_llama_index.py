@@ -255,7 +255,7 @@ def test_settings_that_guard_nothing_are_errors() -> None:
         RAGGuardRetriever(Fixed([]), [])
     with pytest.raises(InvalidInputError, match="at least one defense"):
         RAGGuardPostprocessor([])
-    with pytest.raises(InvalidInputError, match="k must be"):
+    with pytest.raises(InvalidInputError, match="top_k must be"):
         RAGGuardRetriever(Fixed([]), [Banned()], top_k=0)
     with pytest.raises(InvalidInputError, match="query_bundle or query_str"):
         RAGGuardPostprocessor([Banned()]).postprocess_nodes(scored(TextNode(text="fine")))

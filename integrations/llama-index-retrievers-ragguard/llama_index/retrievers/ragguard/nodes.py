@@ -9,7 +9,7 @@ from typing import Any
 
 from llama_index.core.schema import BaseNode, MetadataMode, NodeWithScore, TextNode
 
-from ragguard.errors import RetrieverError
+from ragguard.errors import InvalidInputError, RetrieverError
 from ragguard.protocols import Defense
 from ragguard.retriever import GuardedRetriever, GuardPolicy
 from ragguard.text import Canonical, canonical
@@ -37,7 +37,9 @@ class NodeGuard:
         policy = policy or GuardPolicy()
         # The wrapped retriever has one depth, its own: asking again would bring the same nodes.
         self._policy = policy.model_copy(update={"max_overfetch": policy.overfetch})
-        GuardedRetriever(_Given([]), self._defenses, self._policy).retrieve("check", top_k)
+        self._guarded([])  # refuses what is no defense
+        if top_k < 1:
+            raise InvalidInputError(f"top_k must be at least 1, not {top_k}")
 
     def guard(self, query: str, nodes: Sequence[NodeWithScore]) -> GuardedResult:
         """Judge nodes; the candidates are the EMBED-mode texts.

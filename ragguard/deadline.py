@@ -1,0 +1,67 @@
+"""Work in a thread that can be given up: the caller stops waiting, and the work stops at its next step."""
+
+from __future__ import annotations
+
+import atexit
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from contextvars import ContextVar
+from typing import TypeVar
+
+from ragguard.errors import DeadlineExceededError
+
+T = TypeVar("T")
+
+GRACE_S = 5.0
+"""How long the interpreter waits at exit for given-up work: ending inside a forward pass would abort the process."""
+
+_given_up: ContextVar[threading.Event | None] = ContextVar("given_up", default=None)
+_running: set[threading.Thread] = set()
+
+
+def start(work: Callable[[], T]) -> tuple[Future[T], threading.Event]:
+    """Run work in a thread of its own.
+
+    Returns:
+        Its future, and an event that gives the work up when set. The future cannot be cancelled.
+    """
+    future: Future[T] = Future()
+    future.set_running_or_notify_cancel()  # nobody can cancel it now, so the thread may always set its result
+    event = threading.Event()
+
+    def run() -> None:
+        _given_up.set(event)
+        try:
+            result = work()
+        except BaseException as error:
+            future.set_exception(error)
+        else:
+            future.set_result(result)
+        finally:
+            _running.discard(thread)
+
+    # A daemon: work that hangs for good must not keep the interpreter from ending.
+    thread = threading.Thread(target=run, daemon=True, name="ragguard")
+    _running.add(thread)
+    thread.start()
+    return future, event
+
+
+def check() -> None:
+    """Called between the steps of long work.
+
+    Raises:
+        DeadlineExceededError: If the work was given up.
+    """
+    event = _given_up.get()
+    if event is not None and event.is_set():
+        raise DeadlineExceededError("this work was given up: its caller's deadline has passed")
+
+
+@atexit.register
+def _wait_at_exit() -> None:
+    end = time.monotonic() + GRACE_S
+    for thread in list(_running):
+        thread.join(max(0.0, end - time.monotonic()))
