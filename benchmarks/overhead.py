@@ -8,7 +8,7 @@ from typing import Any
 
 from ragguard.defenses import RAGMask, RAGPart
 from ragguard.demo.scenario import DATA
-from ragguard.encoders import SentenceTransformerEncoder
+from ragguard.encoders import OFFLINE_MODEL, SentenceTransformerEncoder
 from ragguard.evaluation import datasets, report
 from ragguard.index import DenseIndex
 from ragguard.protocols import Defense, Retriever
@@ -49,4 +49,6 @@ def measure() -> dict[str, Any]:
         found.append({"defense": name, "added_ms": round(added, 2), "guarded_over_unguarded": round((base + added) / base, 3)})
         print(found[-1])
     encoding = round(median(times["encoding"]), 2)
-    return report.about(dataset="the demo corpus", seed=0, candidates=CANDIDATES, encoding_ms=encoding, defenses=found)
+    return report.about(
+        dataset="the demo corpus", seed=0, encoder=OFFLINE_MODEL, candidates=CANDIDATES, encoding_ms=encoding, defenses=found
+    )

@@ -11,7 +11,7 @@ from typing import Any
 from ragguard.attacks import Attack, Budget, QueryCopy
 from ragguard.defenses import RAGMask, RAGPart
 from ragguard.defenses.ragpart_search import RAGPartSearch
-from ragguard.encoders import SentenceTransformerEncoder
+from ragguard.encoders import OFFLINE_MODEL, SentenceTransformerEncoder
 from ragguard.evaluation import datasets, experiment, report
 from ragguard.evaluation.cache import CachedEncoder
 from ragguard.index import DenseIndex
@@ -83,7 +83,7 @@ def measure() -> dict[str, Any]:
         questions=QUESTIONS,
         documents_per_question=BUDGET.documents,
         seed=0,
-        encoder=encoder.name,
+        encoder=OFFLINE_MODEL,
         times="embeddings were cached on disk: ms_per_query is not comparable with other runs",
         rows=found,
     )

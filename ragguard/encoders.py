@@ -22,6 +22,7 @@ from ragguard.types import Vectors
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
+OFFLINE_MODEL = "all-MiniLM-L6-v2"
 OFFLINE_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 """Checksum of `model.safetensors` of sentence-transformers/all-MiniLM-L6-v2."""
 

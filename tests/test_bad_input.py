@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,6 +22,11 @@ from ragguard.protocols import Encoder
 from ragguard.retriever import GuardedRetriever, GuardPolicy
 from ragguard.testing import DOCUMENTS, QUERY, WordHashEncoder
 from ragguard.types import Document, Hit, Vectors
+
+# Untyped, as in the programs in which these mistakes are made.
+ragpart: Any = RAGPart
+ragmask: Any = RAGMask
+wrap: Any = GuardedRetriever
 
 
 def check(truth: bool, what: str = "") -> None:
@@ -167,7 +173,36 @@ def test_a_retriever_that_raises() -> None:
         GuardedRetriever(Down(), [RAGPart(WordHashEncoder())]).retrieve(QUERY, 3)
 
 
-@pytest.mark.parametrize("score", [np.nan, np.inf, -np.inf])
-def test_a_score_that_cannot_be_ranked(score: float) -> None:
+@pytest.mark.parametrize("score", [np.nan, np.inf, -np.inf, None, "0.3"])
+def test_a_score_that_cannot_be_ranked(score: object) -> None:
     with pytest.raises(InvalidInputError, match="'d'.*finite"):
-        Hit(Document("d", "text"), score)
+        Hit(Document("d", "text"), score)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda index: index.add(["text"]),
+        lambda index: index.add(DOCUMENTS[0]),
+        lambda index: index.delete("doc-1"),
+        lambda index: index.retrieve("", 3),
+        lambda index: index.retrieve(None, 3),
+        lambda index: index.retrieve(QUERY, 2.0),
+        lambda index: index.retrieve(QUERY, "2"),
+        lambda index: ragpart(index.encoder)(QUERY, [], 2.5),
+        lambda index: ragpart(index.encoder, n="5"),
+        lambda index: ragpart(index.encoder, n=5.0),
+        lambda index: ragpart(index.encoder, n=30, k=10, seed=-1),
+        lambda index: ragpart(index.encoder, min_share="0.5"),
+        lambda index: ragmask(index.encoder, m="15"),
+        lambda index: ragmask(index.encoder, delta="0.1"),
+        lambda index: wrap(index, ragmask(index.encoder)),
+        lambda index: wrap(None, [ragmask(index.encoder)]),
+    ],
+)
+def test_an_argument_of_the_wrong_kind(call: Callable[[Any], object]) -> None:
+    index = DenseIndex(WordHashEncoder(), backend="faiss")
+    index.add(DOCUMENTS)
+    with pytest.raises(InvalidInputError):
+        call(index)
+    check(len(index) == len(DOCUMENTS))

@@ -1,6 +1,10 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
+import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -135,3 +139,58 @@ def test_bad_settings_are_named() -> None:
 def test_only_strings_are_encoded(encoder: SentenceTransformerEncoder) -> None:
     with pytest.raises(InvalidInputError, match="text 1 must be a string"):
         encoder.encode_document(["fine", None])  # type: ignore[list-item]
+
+
+@pytest.mark.parametrize("text", ["\uac01" * 254, "\uac01\ub098 " * 100, "\u1f82" * 200], ids=["korean", "korean-words", "greek"])
+def test_characters_of_several_tokens_are_not_cut_off(encoder: SentenceTransformerEncoder, text: str) -> None:
+    pieces, _ = encoder._split([text])
+    assert "".join(pieces[0]).replace(" ", "") == text.replace(" ", "")
+    tokenizer = encoder._model.tokenizer
+    for piece in pieces[0]:
+        ids = tokenizer(piece)["input_ids"]
+        assert len(ids) <= 256
+        assert tokenizer.unk_token_id not in ids
+    before, after = encoder.encode_document([text, text + " penguins breed on the ice in winter"])
+    assert float(before @ after) < 0.999
+
+
+def test_two_models_never_share_a_name(encoder: SentenceTransformerEncoder) -> None:
+    import torch
+    from sentence_transformers import SentenceTransformer
+
+    other = SentenceTransformer(str(offline_model_path()), device="cpu")
+    assert SentenceTransformerEncoder(other).name == encoder.name
+    with torch.no_grad():
+        next(other.parameters())[0, 0] += 1
+    assert SentenceTransformerEncoder(other).name != encoder.name
+    shorter = SentenceTransformer(str(offline_model_path()), device="cpu")
+    shorter.max_seq_length = 128
+    assert SentenceTransformerEncoder(shorter).name != encoder.name
+
+
+def test_a_query_does_not_wait_for_a_corpus(encoder: SentenceTransformerEncoder) -> None:
+    bulk = threading.Thread(target=encoder.encode_document, args=([f"{LONG[:1000]} {i}" for i in range(128)],))
+    start = time.monotonic()
+    bulk.start()
+    time.sleep(0.1)
+    asked = time.monotonic()
+    encoder.encode_query(["a question that nobody asked before"])
+    waited = time.monotonic() - asked
+    bulk.join()
+    assert waited < 0.6 * (time.monotonic() - start)
+
+
+def test_work_given_up_at_a_deadline_does_not_abort_the_interpreter() -> None:
+    code = """
+from ragguard import *
+encoder = SentenceTransformerEncoder.offline(progress=False)
+index = DenseIndex(encoder)
+index.add([Document(f"d{i}", f"document {i} " + "about rivers and bridges " * 60) for i in range(20)])
+try:
+    GuardedRetriever(index, [RAGMask(encoder)], GuardPolicy(deadline_s=0.3)).retrieve("rivers", 5)
+except TimeoutError:
+    print("late")
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout == "late\n"

@@ -9,10 +9,10 @@ from ragguard.attacks.query_copy import Place, plant
 from ragguard.defenses import RAGMask
 from ragguard.encoders import SentenceTransformerEncoder
 from ragguard.errors import InvalidInputError
-from ragguard.evidence import MaskPlan
+from ragguard.evidence import WORK, MaskPlan
 from ragguard.testing import WordHashEncoder
 from ragguard.text import without
-from ragguard.types import Document, Hit, Span
+from ragguard.types import Document, Hit, Span, Vectors
 
 QUESTION = "When did the first railway tunnel under the river Severn open to passenger trains?"
 QUESTION_OF_TEN = "who was it that painted the ceiling of the hall"
@@ -121,3 +121,19 @@ def test_candidates_outside_the_pool_are_not_returned_unexamined(fake: WordHashE
 def test_bad_settings_are_errors(fake: WordHashEncoder, bad: dict[str, float]) -> None:
     with pytest.raises(InvalidInputError, match="RAGMask"):
         RAGMask(fake, **bad)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("word", ["hall", None], ids=["alike", "varied"])
+def test_the_work_on_a_hostile_text_is_bounded(word: str | None) -> None:
+    class Counting(WordHashEncoder):
+        words = 0
+
+        def encode_document(self, texts: Sequence[str]) -> Vectors:
+            self.words += sum(len(text.split()) for text in texts)
+            return super().encode_document(texts)
+
+    for length in (500, 4096):
+        encoder = Counting()
+        text = " ".join(word or f"w{i % 37}" for i in range(length))
+        RAGMask(encoder)("town hall", [Hit(Document("d", text), 1.0)], 1)
+        assert encoder.words < 2.5 * WORK

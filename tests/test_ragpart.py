@@ -162,3 +162,17 @@ def test_over_the_corpus_equal_to_the_naive_method(encoder: SentenceTransformerE
 def test_bad_settings_are_errors(fake: WordHashEncoder, bad: dict[str, float]) -> None:
     with pytest.raises(InvalidInputError, match="RAGPart"):
         RAGPart(fake, **bad)  # type: ignore[arg-type]
+
+
+def test_a_share_that_rounds_down_does_not_loosen_the_certificate(fake: WordHashEncoder) -> None:
+    """0.3 * 3 is a little less than 9 / 10: nine payload fragments of ten then suffice, and the bound must not say otherwise."""
+    defense = RAGPart(fake, n=10, k=1, p=1, min_share=0.3 * 3)
+    similarities = np.array([[0.9] * 9 + [0.1], [0.5] * 10], dtype=np.float32)
+    best = defense.rank(similarities, np.stack([np.eye(10, dtype=np.float32)] * 2), 1)[0]
+    assert (best.position, best.drop) == (0, False)
+    assert certified_fragments(defense.members, 0.3 * 3) == 8
+
+
+def test_over_the_corpus_needs_the_encoder_of_the_index(fake: WordHashEncoder, encoder: SentenceTransformerEncoder) -> None:
+    with pytest.raises(InvalidInputError, match="same encoder"):
+        RAGPartSearch(DenseIndex(fake, backend="faiss"), RAGPart(encoder))

@@ -12,7 +12,7 @@ from ragguard.errors import DeadlineExceededError, DefenseError, EncoderError, I
 from ragguard.index import DenseIndex
 from ragguard.retriever import GuardedRetriever, GuardPolicy
 from ragguard.testing import DOCUMENTS, QUERY, WordHashEncoder
-from ragguard.types import Document, GuardedResult, Hit, Span, Vectors
+from ragguard.types import Document, GuardedResult, Hit, Span, Vectors, Verdict
 
 
 class Fixed:
@@ -111,6 +111,12 @@ def test_stops_asking_at_the_end_of_the_corpus_and_at_the_limit() -> None:
     assert large.depths == [16, 32, 64]
 
 
+def test_repeated_hits_do_not_look_like_the_end_of_the_corpus() -> None:
+    retriever = Fixed([document for document in many(100) for _ in range(2)])
+    result = GuardedRetriever(retriever, [DropIds(*(f"d{i}" for i in range(10)))]).retrieve(QUERY, 5)
+    assert ids(result) == ["d10", "d11", "d12", "d13", "d14"]
+
+
 def test_no_defenses_is_an_error() -> None:
     with pytest.raises(InvalidInputError, match="at least one defense"):
         GuardedRetriever(Fixed(many(3)), [])
@@ -119,6 +125,8 @@ def test_no_defenses_is_an_error() -> None:
 def test_what_is_not_a_retriever_or_a_defense_is_named() -> None:
     with pytest.raises(InvalidInputError, match="str has no method retrieve"):
         GuardedRetriever("index", [DropIds()])  # type: ignore[arg-type]
+    with pytest.raises(InvalidInputError, match="must be a list, not DropIds"):
+        GuardedRetriever(Fixed([]), DropIds())  # type: ignore[arg-type]
     with pytest.raises(InvalidInputError, match="is not a defense"):
         GuardedRetriever(Fixed([]), ["RAGPart"])  # type: ignore[list-item]
 
@@ -135,7 +143,7 @@ def test_fails_open_only_when_told_and_says_so() -> None:
     assert result.degraded == ("broken did not run: boom",)
 
 
-@pytest.mark.parametrize("change", ["lose", "add", "edit"])
+@pytest.mark.parametrize("change", ["lose", "add", "edit", "relabel", "invent"])
 def test_a_defense_that_does_not_account_for_every_candidate_fails(change: str) -> None:
     class Careless:
         name = "careless"
@@ -145,8 +153,11 @@ def test_a_defense_that_does_not_account_for_every_candidate_fails(change: str) 
                 "lose": hits[1:],
                 "add": [*hits, Hit(Document("smuggled", "in"), 1.0)],
                 "edit": [Hit(Document(hits[0].document.id, "edited"), 1.0), *hits[1:]],
+                "relabel": [Hit(Document("d0", hits[0].document.text, {"source": "trusted"}), 1.0), *hits[1:]],
+                "invent": hits,
             }[change]
-            return GuardedResult(query, k, tuple(hits), tuple(kept))
+            verdicts = (Verdict("nobody", "careless", "keep", "?", 1, 1, spans=(Span(0, 1),)),) if change == "invent" else ()
+            return GuardedResult(query, k, tuple(hits), tuple(kept), verdicts=verdicts)
 
     with pytest.raises(DefenseError, match="careless"):
         GuardedRetriever(Fixed(many(3)), [Careless()]).retrieve(QUERY, 2)

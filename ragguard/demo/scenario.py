@@ -12,7 +12,7 @@ import numpy as np
 
 from ragguard.attacks import Attack, Budget, Prepared, QueryCopy, Target
 from ragguard.defenses import RAGMask, RAGPart
-from ragguard.encoders import SentenceTransformerEncoder
+from ragguard.encoders import OFFLINE_MODEL, SentenceTransformerEncoder
 from ragguard.evaluation import datasets, report
 from ragguard.evaluation.experiment import Row, System, run, steps
 from ragguard.index import DenseIndex
@@ -79,7 +79,7 @@ def play(*, questions: int, k: int, seed: int, step: Callable[[str], None]) -> O
         questions=len(queries),
         budget=BUDGET.documents,
         seed=seed,
-        encoder=encoder.name,
+        encoder=OFFLINE_MODEL,
         device=encoder.device,
         defenses={"RAGPart": ragpart.name, "RAGMask": ragmask.name},
     )

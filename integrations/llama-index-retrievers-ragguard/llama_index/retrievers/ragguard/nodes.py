@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
-from llama_index.core.schema import BaseNode, MetadataMode, NodeWithScore, TextNode
+from llama_index.core.schema import BaseNode, IndexNode, MetadataMode, NodeWithScore
 
 from ragguard.errors import InvalidInputError, RetrieverError
 from ragguard.protocols import Defense
@@ -44,22 +45,28 @@ class NodeGuard:
     def guard(self, query: str, nodes: Sequence[NodeWithScore]) -> GuardedResult:
         """Judge nodes; the candidates are the EMBED-mode texts.
 
-        Where any LLM-mode text differs, those texts are judged, too, and what is dropped in either form is dropped.
+        Where another reading of a node (what the LLM reads, or its bare text) holds text that the first does not, all nodes are
+        judged in that reading, too: what is dropped in any reading is dropped, and the worst rank counts.
+
+        Raises:
+            DeadlineExceededError: If all readings together take longer than the policy's deadline.
         """
-        result = self._guarded(hits(nodes, MetadataMode.EMBED)).retrieve(query, self._top_k)
-        if not _read_differs(nodes):
-            return result
-        return _drop(result, self._guarded(hits(nodes, MetadataMode.LLM)).retrieve(query, self._top_k))
+        end = self._end()
+        results = [self._guarded(hits(nodes, mode), end).retrieve(query, self._top_k) for mode in _readings(nodes)]
+        return _worst(results)
 
     async def aguard(self, query: str, nodes: Sequence[NodeWithScore]) -> GuardedResult:
         """As `guard`, without blocking the event loop."""
-        result = await self._guarded(hits(nodes, MetadataMode.EMBED)).aretrieve(query, self._top_k)
-        if not _read_differs(nodes):
-            return result
-        return _drop(result, await self._guarded(hits(nodes, MetadataMode.LLM)).aretrieve(query, self._top_k))
+        end = self._end()
+        results = [await self._guarded(hits(nodes, mode), end).aretrieve(query, self._top_k) for mode in _readings(nodes)]
+        return _worst(results)
 
-    def _guarded(self, candidates: list[Hit]) -> GuardedRetriever:
-        return GuardedRetriever(_Given(candidates), self._defenses, self._policy)
+    def _end(self) -> float | None:
+        return None if self._policy.deadline_s is None else time.monotonic() + self._policy.deadline_s
+
+    def _guarded(self, candidates: list[Hit], end: float | None = None) -> GuardedRetriever:
+        left = None if end is None else max(end - time.monotonic(), 1e-3)
+        return GuardedRetriever(_Given(candidates), self._defenses, self._policy.model_copy(update={"deadline_s": left}))
 
 
 class _Given:
@@ -83,8 +90,25 @@ def hits(nodes: Sequence[NodeWithScore], mode: MetadataMode) -> list[Hit]:
         score = 1 / (1 + place) if item.score is None else float(item.score)
         if not math.isfinite(score):
             raise RetrieverError(f"the wrapped retriever gave node {item.node.node_id!r} the score {score}")
-        found.append(Hit(Document(item.node.node_id, item.node.get_content(mode), item.node.metadata), score))
+        found.append(Hit(Document(item.node.node_id, _text(item.node, mode), item.node.metadata), score))
     return found
+
+
+def _text(node: BaseNode, mode: MetadataMode) -> str:
+    try:
+        return node.get_content(mode)
+    except Exception as error:
+        raise RetrieverError(f"node {node.node_id!r} cannot be rendered by its templates: {error!r}") from error
+
+
+def _readings(nodes: Sequence[NodeWithScore]) -> list[MetadataMode]:
+    """EMBED, and the modes in which some node holds text that its EMBED-mode text does not."""
+    more = [
+        mode
+        for mode in (MetadataMode.LLM, MetadataMode.NONE)
+        if any(_text(item.node, mode) not in _text(item.node, MetadataMode.EMBED) for item in nodes)
+    ]
+    return [MetadataMode.EMBED, *more]
 
 
 def guarded_nodes(result: GuardedResult, nodes: Sequence[NodeWithScore]) -> list[NodeWithScore]:
@@ -94,27 +118,29 @@ def guarded_nodes(result: GuardedResult, nodes: Sequence[NodeWithScore]) -> list
     `text_offset` (where in that text the node's own text starts), `starts` and `origins` (as `ragguard.text.Canonical`: how
     offsets in the canonical text that was judged map to that text), and `degraded`.
     """
-    by_id = {item.node.node_id: item.node for item in nodes}
+    by_id = {item.node.node_id: item.node for item in reversed(nodes)}  # of two nodes with one id, the first was judged
     return [NodeWithScore(node=_copy(by_id[hit.document.id], result), score=hit.score) for hit in result.kept]
 
 
 def _copy(node: BaseNode, result: GuardedResult) -> BaseNode:
+    read = canonical(node.get_content(MetadataMode.LLM)).text
     form = canonical(node.get_content(MetadataMode.EMBED))
-    metadata = {
-        key: canonical(value).text if isinstance(value, str) and key not in node.excluded_llm_metadata_keys else value
-        for key, value in node.metadata.items()
+    changes: dict[str, Any] = {
+        "metadata": {**node.metadata, KEY: _report(node, form, result)},
+        "excluded_embed_metadata_keys": [*node.excluded_embed_metadata_keys, KEY],
+        "excluded_llm_metadata_keys": [*node.excluded_llm_metadata_keys, KEY],
+        "relationships": dict(node.relationships),
     }
-    copy = node.model_copy(
-        update={
-            "metadata": {**metadata, KEY: _report(node, form, result)},
-            "excluded_embed_metadata_keys": [*node.excluded_embed_metadata_keys, KEY],
-            "excluded_llm_metadata_keys": [*node.excluded_llm_metadata_keys, KEY],
-            "relationships": dict(node.relationships),
-        }
-    )
+    if isinstance(node, IndexNode):
+        changes["obj"] = None  # what it points to was not judged
+    copy = node.model_copy(update=changes)
     text = node.get_content(MetadataMode.NONE)
     if (clean := canonical(text).text) != text:
         copy.set_content(clean)
+    if copy.get_content(MetadataMode.LLM) != read:
+        # Metadata or templates hold what canonical text does not: the LLM gets the text that was judged, and nothing beside it.
+        copy.excluded_llm_metadata_keys = [*copy.metadata]
+        copy.set_content(read)
     return copy
 
 
@@ -130,27 +156,28 @@ def _report(node: BaseNode, form: Canonical, result: GuardedResult) -> dict[str,
 
 def _text_offset(node: BaseNode) -> int:
     metadata = node.get_metadata_str(MetadataMode.EMBED).strip()
-    if not metadata or not isinstance(node, TextNode):
+    template = getattr(node, "text_template", None)
+    if not metadata or template is None:
         return 0
-    before = node.text_template.partition("{content}")[0].format(metadata_str=metadata)
-    return len(before.lstrip())
+    before, _, _ = template.partition("{content}")
+    return len(before.format(metadata_str=metadata).lstrip())
 
 
-def _read_differs(nodes: Sequence[NodeWithScore]) -> bool:
-    return any(item.node.get_content(MetadataMode.LLM) != item.node.get_content(MetadataMode.EMBED) for item in nodes)
-
-
-def _drop(result: GuardedResult, read: GuardedResult) -> GuardedResult:
-    """Take out of a result what was dropped for the text that the LLM would read."""
-    gone = {hit.document.id for hit in read.removed}
-    passed = [hit for hit in (*result.kept, *result.reserve) if hit.document.id not in gone]
-    late = [hit for hit in (*result.kept, *result.reserve) if hit.document.id in gone]
-    verdicts = [replace(v, reason=f"As the LLM would read it: {v.reason}", spans=()) for v in read.verdicts if v.action == "drop"]
+def _worst(results: Sequence[GuardedResult]) -> GuardedResult:
+    """One result of several readings of the same nodes: dropped in any is dropped, and the worst rank counts."""
+    first, others = results[0], results[1:]
+    if not others:
+        return first
+    ranks = [{hit.document.id: rank for rank, hit in enumerate((*r.kept, *r.reserve))} for r in results]
+    passed = [hit for hit in (*first.kept, *first.reserve) if all(hit.document.id in found for found in ranks)]
+    late = [hit for hit in (*first.kept, *first.reserve) if any(hit.document.id not in found for found in ranks)]
+    passed.sort(key=lambda hit: max(found[hit.document.id] for found in ranks))
+    verdicts = [replace(v, reason=f"In another reading of the node: {v.reason}", spans=()) for r in others for v in r.verdicts]
     return replace(
-        result,
-        kept=tuple(passed[: result.k]),
-        reserve=tuple(passed[result.k :]),
-        removed=(*result.removed, *late),
-        verdicts=(*result.verdicts, *verdicts),
-        degraded=(*result.degraded, *read.degraded),
+        first,
+        kept=tuple(passed[: first.k]),
+        reserve=tuple(passed[first.k :]),
+        removed=(*first.removed, *late),
+        verdicts=(*first.verdicts, *verdicts),
+        degraded=tuple(dict.fromkeys(reason for r in results for reason in r.degraded)),
     )
