@@ -15,7 +15,7 @@ from ragguard.evaluation import report
 
 DOCUMENTS, DIMENSION, P, QUERIES = 20_000, 384, 10, 9
 SETTINGS = {(5, 2): 1.5, (10, 5): 10.0}
-"""(N, k) and the ratio to reach: DESIGN section 6."""
+"""(N, k) and the ratio to reach."""
 
 
 def measure() -> dict[str, Any]:

@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ragguard.defenses import RAGMask, RAGPart
+    from ragguard.defenses import RAGMask, RAGPart, RAGPartSearch
     from ragguard.encoders import SentenceTransformerEncoder
     from ragguard.errors import RAGGuardError
     from ragguard.index import DenseIndex
@@ -27,6 +27,7 @@ _HOME = {
     "RAGGuardError": "ragguard.errors",
     "RAGMask": "ragguard.defenses",
     "RAGPart": "ragguard.defenses",
+    "RAGPartSearch": "ragguard.defenses",
     "SentenceTransformerEncoder": "ragguard.encoders",
     "Verdict": "ragguard.types",
 }
@@ -42,6 +43,7 @@ __all__ = [
     "RAGGuardError",
     "RAGMask",
     "RAGPart",
+    "RAGPartSearch",
     "SentenceTransformerEncoder",
     "Verdict",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ragguard.errors import InvalidInputError
+from ragguard.protocols import Encoder
 from ragguard.text import canonical
 
 
@@ -14,6 +15,17 @@ def positive(value: object, name: str = "k") -> int:
     """
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise InvalidInputError(f"{name} must be an integer of at least 1, not {value!r}")
+    return value
+
+
+def an_encoder(value: object) -> Encoder:
+    """An encoder.
+
+    Raises:
+        InvalidInputError: If it is something else, such as a model's name.
+    """
+    if not isinstance(value, Encoder):
+        raise InvalidInputError(f"{value!r:.100} is not an encoder; wrap a model's name in SentenceTransformerEncoder(...)")
     return value
 
 

@@ -22,11 +22,11 @@ class ModelIntegrityError(RAGGuardError, RuntimeError):
 
 
 class RetrieverError(RAGGuardError, RuntimeError):
-    """The wrapped retriever raised, or returned something that is not a list of hits."""
+    """The wrapped retriever raised, or returned what cannot be judged: no hits, ambiguous ids, nodes without end."""
 
 
 class DefenseError(RAGGuardError, RuntimeError):
-    """A defense raised. The guard fails closed: nothing unguarded is returned."""
+    """A defense raised, or did not account for every candidate. The guard fails closed: nothing unguarded is returned."""
 
 
 class DeadlineExceededError(RAGGuardError, TimeoutError):

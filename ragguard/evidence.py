@@ -25,7 +25,7 @@ MOST_GROUPS = 32
 """Groups of one text, the largest first. Honest passages of 117 words had 0.06 of them on average."""
 
 WINDOW = 10
-"""Words in the windows that are compared with each other: about a question; DESIGN section 5 measured spikes with it."""
+"""Words in the windows that are compared with each other: about as many as a question has."""
 
 Encode = Callable[[Sequence[str]], Vectors]
 

@@ -9,7 +9,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ragguard.checks import positive, query_text
+from ragguard.checks import an_encoder, positive, query_text
 from ragguard.errors import DuplicateDocumentError, InvalidInputError
 from ragguard.protocols import Encoder
 from ragguard.text import canonical, content_hash, words
@@ -34,13 +34,13 @@ class DenseIndex:
 
         Args:
             encoder: Embeds documents and queries.
-            backend: "faiss" (CPU), "torch" (any torch device), or "auto": torch where CUDA is there, else FAISS.
+            backend: "faiss" (CPU), "torch" (any device), or "auto": torch if CUDA is there or `device` is no CPU, else FAISS.
             device: torch device for the torch backend; None takes CUDA if there is one, else the CPU.
 
         Raises:
-            InvalidInputError: If the backend is unknown.
+            InvalidInputError: If the backend is unknown, or FAISS is asked for a GPU.
         """
-        self._encoder = encoder
+        self._encoder = an_encoder(encoder)
         self._lock = threading.RLock()  # FAISS crashes the process when searched during an add
         self._rows = _backend(backend, device, encoder.dimension)
         self._documents: list[Document] = []
@@ -264,6 +264,8 @@ def _backend(backend: str, device: str | None, dimension: int) -> _Rows:
         import torch
 
         backend = "torch" if device not in (None, "cpu") or torch.cuda.is_available() else "faiss"
+    if backend == "faiss" and device not in (None, "cpu"):
+        raise InvalidInputError(f"the FAISS backend runs on the CPU, not on {device!r}; use backend='torch'")
     if backend == "faiss":
         return _FaissRows(dimension)
     if backend == "torch":

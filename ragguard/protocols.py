@@ -32,7 +32,7 @@ class Retriever(Protocol):
     """A query to hits, best first. A method `aretrieve` of the same form is used where there is one."""
 
     def retrieve(self, query: str, k: int) -> Sequence[Hit]:
-        """At most k hits; fewer means that there are no more."""
+        """At most k hits, ids unique, scores falling; fewer means that there are no more. ValueError if k is below 1."""
 
 
 @runtime_checkable
@@ -44,7 +44,7 @@ class Defense(Protocol):
         """Short name for verdicts and tables."""
 
     def __call__(self, query: str, hits: Sequence[Hit], k: int) -> GuardedResult:
-        """Rank and remove; every hit ends in exactly one of kept, reserve and removed."""
+        """Rank and remove; every hit ends in exactly one of kept, reserve and removed, and has a verdict. ValueError if k < 1."""
 
 
 class EvidencePlan(Protocol):

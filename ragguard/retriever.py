@@ -9,14 +9,14 @@ from dataclasses import replace
 from functools import partial
 from typing import TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from ragguard import deadline
 from ragguard.checks import positive, query_text
 from ragguard.errors import DeadlineExceededError, DefenseError, InvalidInputError, RAGGuardError, RetrieverError
 from ragguard.protocols import Defense, Retriever
 from ragguard.text import Canonical, canonical
-from ragguard.types import Certificate, Document, GuardedResult, Hit, Verdict
+from ragguard.types import Certificate, GuardedResult, Hit, Verdict
 
 T = TypeVar("T")
 
@@ -37,6 +37,12 @@ class GuardPolicy(BaseModel):
     max_overfetch: int = Field(default=16, ge=1)
     deadline_s: float | None = Field(default=None, gt=0)
     fail_open: bool = False
+
+    @model_validator(mode="after")
+    def _room_to_fetch_more(self) -> GuardPolicy:
+        if self.max_overfetch < self.overfetch:
+            raise ValueError(f"max_overfetch={self.max_overfetch} must be at least overfetch={self.overfetch}")
+        return self
 
 
 class GuardedRetriever:
@@ -65,6 +71,8 @@ class GuardedRetriever:
         for defense in defenses:
             if not isinstance(defense, Defense):
                 raise InvalidInputError(f"{defense!r} is not a defense: it needs a name and __call__(query, hits, k)")
+        if not isinstance(policy, GuardPolicy | None):
+            raise InvalidInputError(f"policy must be a GuardPolicy, not {policy!r}")
         self._retriever = retriever
         self._defenses = tuple(defenses)
         self.policy = policy or GuardPolicy()
@@ -77,7 +85,7 @@ class GuardedRetriever:
             k: Number of hits, at least 1.
 
         Returns:
-            At most k hits; fewer only where the retriever has no more within `max_overfetch` * k candidates.
+            At most k hits; fewer where fewer of the first `max_overfetch` * k candidates pass.
 
         Raises:
             InvalidInputError: If `k` is below 1 or the query has no text.
@@ -145,8 +153,8 @@ class GuardedRetriever:
         return len(result.kept) < result.k and found >= depth and depth < self.policy.max_overfetch * result.k
 
     def _defend(self, query: str, found: object, k: int) -> GuardedResult:
-        candidates, forms = _canonical_hits(found)
-        passed: Sequence[Hit] = candidates
+        candidates, forms = _unique_hits(found)
+        passed: Sequence[Hit] = [_canonical_hit(hit, forms[hit.document.id]) for hit in candidates]
         removed: list[Hit] = []
         verdicts: list[Verdict] = []
         certificates: list[Certificate] = []
@@ -185,22 +193,26 @@ def _retriever_failed(error: Exception) -> RAGGuardError:
     return error if isinstance(error, RAGGuardError) else RetrieverError(f"the wrapped retriever failed: {error!r}")
 
 
-def _canonical_hits(found: object) -> tuple[list[Hit], dict[str, Canonical]]:
-    """Hits with canonical texts, each id once (its best place), and how the texts map to the originals."""
+def _unique_hits(found: object) -> tuple[list[Hit], dict[str, Canonical]]:
+    """Each document once, at its best place, and the canonical form of its text."""
     if not isinstance(found, Sequence) or not all(isinstance(hit, Hit) for hit in found):
         raise RetrieverError(f"the wrapped retriever must return a sequence of Hit, not {found!r:.200}")
     hits: list[Hit] = []
     forms: dict[str, Canonical] = {}
     for hit in found:
-        document = hit.document
-        if document.id not in forms:
-            form = forms[document.id] = canonical(document.text)
-            hits.append(
-                hit if form.text == document.text else replace(hit, document=Document(document.id, form.text, document.metadata))
-            )
-        elif forms[document.id].text != canonical(document.text).text:
-            raise RetrieverError(f"the wrapped retriever returned two different texts under the id {document.id!r}")
+        form = canonical(hit.document.text)
+        if hit.document.id not in forms:
+            forms[hit.document.id] = form
+            hits.append(hit)
+        elif forms[hit.document.id].text != form.text:
+            raise RetrieverError(f"the wrapped retriever returned two different texts under the id {hit.document.id!r}")
     return hits, forms
+
+
+def _canonical_hit(hit: Hit, form: Canonical) -> Hit:
+    if form.text == hit.document.text:
+        return hit
+    return replace(hit, document=replace(hit.document, text=form.text))
 
 
 def _to_original(verdict: Verdict, form: Canonical) -> Verdict:
@@ -213,8 +225,8 @@ def _check_complete(defense: Defense, given: Sequence[Hit], result: GuardedResul
     after = [hit.document for part in (result.kept, result.reserve, result.removed) for hit in part]
     if len(after) != len(before) or any(before.get(document.id) != document for document in after):
         raise DefenseError(f"defense {defense.name!r} must account for every candidate exactly once, unchanged")
-    if unknown := {verdict.document_id for verdict in result.verdicts} - before.keys():
-        raise DefenseError(f"defense {defense.name!r} gave verdicts on documents it was not given: {sorted(unknown)}")
+    if wrong := {verdict.document_id for verdict in result.verdicts} ^ before.keys():
+        raise DefenseError(f"defense {defense.name!r} must give a verdict on every candidate and on no other: {sorted(wrong)}")
 
 
 async def _in_thread(work: Callable[[], T]) -> T:

@@ -1,4 +1,4 @@
-"""Contract tests to inherit: a class with one method of yours runs them against your defense or retriever under pytest.
+"""Contract tests to inherit: a class with one method of yours runs them against your defense or retriever. Needs pytest.
 
 class TestMyDefense(DefenseContract):
     def make_defense(self) -> Defense:

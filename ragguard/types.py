@@ -111,7 +111,7 @@ class Verdict:
         rank_before: Rank among the candidates this defense was given; 1 is best.
         rank_after: Rank among those it let pass; None if it dropped the candidate.
         signals: The numbers behind the decision, by name.
-        spans: Ranges of the original text (as the wrapped retriever returned it) that the reason is about.
+        spans: Ranges of the text that the reason is about, as the wrapped retriever returned it (see `GuardedResult.candidates`).
     """
 
     document_id: str
@@ -145,16 +145,17 @@ class Certificate:
 class GuardedResult(Sequence[Hit]):
     """The answer to one query, with everything that was not returned and why. As a sequence, it is `kept`.
 
-    `kept`, `reserve` and `removed` are disjoint and together hold every candidate.
+    `kept`, `reserve` and `removed` are disjoint and together hold every candidate (`RAGPartSearch` lists those it names).
 
     Attributes:
         query: The query's text.
         k: How many hits were asked for.
-        candidates: What was judged, in the order of the wrapped retriever.
+        candidates: What was judged, in the order of the wrapped retriever and with its own texts; the other hits have
+            canonical texts, which are the ones judged.
         kept: At most k hits, best first.
         reserve: What passed but ranks below k, best first.
         removed: What a defense dropped.
-        verdicts: One for each candidate and defense, defenses in their order, candidates in the order they came.
+        verdicts: One for each defense and candidate it was given, defenses in their order, candidates in the order they came.
         certificates: What holds for this result by construction.
         degraded: Why the result is less guarded than configured, one sentence for each defense that failed under an explicit
             fail-open policy; empty when every defense ran.

@@ -198,6 +198,12 @@ def test_a_score_that_cannot_be_ranked(score: object) -> None:
         lambda index: ragmask(index.encoder, delta="0.1"),
         lambda index: wrap(index, ragmask(index.encoder)),
         lambda index: wrap(None, [ragmask(index.encoder)]),
+        lambda index: wrap(index, [ragmask(index.encoder)], {"overfetch": 2}),
+        lambda index: ragmask("all-MiniLM-L6-v2"),
+        lambda index: ragpart("all-MiniLM-L6-v2"),
+        lambda index: ragmask(index.encoder).prepare(["text"]),
+        lambda index: DenseIndex("all-MiniLM-L6-v2"),  # type: ignore[arg-type]
+        lambda index: DenseIndex(index.encoder, backend="faiss", device="cuda"),
     ],
 )
 def test_an_argument_of_the_wrong_kind(call: Callable[[Any], object]) -> None:

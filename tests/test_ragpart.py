@@ -75,7 +75,7 @@ def test_ties_at_the_last_place_go_to_earlier_rows() -> None:
     ("n", "k", "touched"),
     [(5, 3, {1: 0.6, 2: 0.9}), (5, 2, {1: 0.4, 2: 0.7}), (5, 1, {1: 0.2, 2: 0.4})],
 )
-def test_touched_share_is_that_of_the_design(n: int, k: int, touched: dict[int, float]) -> None:
+def test_share_of_the_combinations_that_fragments_touch(n: int, k: int, touched: dict[int, float]) -> None:
     members = combination_matrix(n, k)
     for f, share in touched.items():
         assert members[:, list(range(f))].any(axis=1).mean() == pytest.approx(share)

@@ -143,7 +143,7 @@ def test_fails_open_only_when_told_and_says_so() -> None:
     assert result.degraded == ("broken did not run: boom",)
 
 
-@pytest.mark.parametrize("change", ["lose", "add", "edit", "relabel", "invent"])
+@pytest.mark.parametrize("change", ["lose", "add", "edit", "relabel", "invent", "silent"])
 def test_a_defense_that_does_not_account_for_every_candidate_fails(change: str) -> None:
     class Careless:
         name = "careless"
@@ -155,12 +155,27 @@ def test_a_defense_that_does_not_account_for_every_candidate_fails(change: str) 
                 "edit": [Hit(Document(hits[0].document.id, "edited"), 1.0), *hits[1:]],
                 "relabel": [Hit(Document("d0", hits[0].document.text, {"source": "trusted"}), 1.0), *hits[1:]],
                 "invent": hits,
+                "silent": hits,
             }[change]
-            verdicts = (Verdict("nobody", "careless", "keep", "?", 1, 1, spans=(Span(0, 1),)),) if change == "invent" else ()
+            named = (
+                [] if change == "silent" else [*(hit.document.id for hit in hits), *(["nobody"] if change == "invent" else [])]
+            )
+            verdicts = tuple(Verdict(name, "careless", "keep", "?", 1, 1, spans=(Span(0, 1),)) for name in named)
             return GuardedResult(query, k, tuple(hits), tuple(kept), verdicts=verdicts)
 
     with pytest.raises(DefenseError, match="careless"):
         GuardedRetriever(Fixed(many(3)), [Careless()]).retrieve(QUERY, 2)
+
+
+def test_a_defense_must_order_by_its_scores() -> None:
+    class Ascending(DropIds):
+        name = "ascending"
+
+        def judge(self, query: str, hits: Sequence[Hit], k: int) -> list[Judgement]:
+            return [Judgement(i, float(i), "?") for i in range(len(hits))]
+
+    with pytest.raises(DefenseError, match="ascending must order"):
+        Ascending()(QUERY, Fixed(many(3)).hits, 2)
 
 
 def test_a_retriever_that_raises_or_returns_something_else() -> None:
@@ -196,6 +211,7 @@ def test_returns_the_canonical_text_and_spans_of_the_original() -> None:
     original = "go\u200bod\r\nba\u00add end"
     result = GuardedRetriever(Fixed([Document("a", original)]), [Marks()]).retrieve(QUERY, 1)
     assert result[0].document.text == "good\nbad end"
+    assert result.candidates[0].document.text == original
     (span,) = result.verdicts[0].spans
     assert original[span.start : span.end] == "ba\u00add"
 

@@ -1,11 +1,12 @@
-"""What every defense of this package has in common: it judges, the base class ranks, checks and explains."""
+"""What every defense of this package has in common: it judges and orders, the base class checks and explains."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
 
 from ragguard.checks import positive
 from ragguard.errors import DefenseError, InvalidInputError
@@ -62,7 +63,7 @@ class BaseDefense(ABC):
 
         Raises:
             InvalidInputError: If `k` is below 1, or two candidates have the same id.
-            DefenseError: If a subclass does not judge every candidate exactly once.
+            DefenseError: If a subclass does not judge every candidate exactly once, or not in the order of its scores.
             EncoderError: If the encoder fails.
         """
         positive(k)
@@ -87,6 +88,8 @@ class BaseDefense(ABC):
             action: Action = "drop" if rank is None else "demote" if i < k < rank else "keep"
             spans = tuple(forms[i].to_original(span) for span in judgement.spans)
             verdicts[i] = Verdict(hits[i].document.id, self.name, action, judgement.reason, i + 1, rank, judgement.signals, spans)
+        if any(better.score < worse.score for better, worse in pairwise(passed)):
+            raise DefenseError(f"{self.name} must order its judgements by score, best first")
         return GuardedResult(
             query=query,
             k=k,
@@ -108,7 +111,7 @@ class BaseDefense(ABC):
             k: How many will be kept.
 
         Returns:
-            One judgement for each candidate, in the new order, best first.
+            One judgement for each candidate, in the new order, scores falling.
         """
 
     def prepare(self, documents: Sequence[Document]) -> None:  # noqa: B027
@@ -124,7 +127,13 @@ class BaseDefense(ABC):
 
 
 def judgeable(documents: Sequence[Document]) -> list[str]:
-    """Canonical texts of the documents that a defense can judge: some words, and not too many."""
+    """Canonical texts of the documents that a defense can judge: some words, and not too many.
+
+    Raises:
+        InvalidInputError: If something is not a document.
+    """
+    if not isinstance(documents, Sequence) or not all(isinstance(one, Document) for one in documents):
+        raise InvalidInputError(f"expected a sequence of Document, not {documents!r:.200}")
     return [text for document in documents if not _unfit(text := canonical(document.text).text)]
 
 
@@ -140,4 +149,4 @@ def _unfit(text: str) -> str:
 
 
 def _with_text(document: Document, form: Canonical) -> Document:
-    return document if document.text == form.text else Document(document.id, form.text, document.metadata)
+    return document if document.text == form.text else replace(document, text=form.text)

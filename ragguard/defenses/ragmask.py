@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from ragguard.checks import an_encoder
 from ragguard.defenses.base import BaseDefense, Judgement, judgeable
 from ragguard.errors import InvalidInputError
 from ragguard.evidence import EvidenceBuilder, MaskPlan, WholePlan
@@ -68,7 +69,7 @@ class RAGMask(BaseDefense):
             store: Where masked embeddings are kept; None keeps them in memory.
 
         Raises:
-            InvalidInputError: If a setting is out of range.
+            InvalidInputError: If a setting is out of range, or `encoder` is none.
         """
         try:
             self.settings = RAGMaskSettings(m=m, delta=delta, alpha=alpha, group_similarity=group_similarity)
@@ -76,7 +77,7 @@ class RAGMask(BaseDefense):
             raise InvalidInputError(f"RAGMask: {error}") from error
         groups = "" if group_similarity is None else ", groups"
         self.name = f"RAGMask(m={m}, delta={self.settings.delta:g}{groups})"
-        self._encoder = encoder
+        self._encoder = an_encoder(encoder)
         self._masks = EvidenceBuilder(encoder, MaskPlan(m, group_similarity), MemoryStore() if store is None else store)
         self._rest = EvidenceBuilder(encoder, WholePlan(), MemoryStore(REMEMBERED))
 

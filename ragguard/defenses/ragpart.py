@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from ragguard.checks import an_encoder
 from ragguard.defenses.base import BaseDefense, Judgement, judgeable
 from ragguard.errors import InvalidInputError
 from ragguard.evidence import EvidenceBuilder, FragmentPlan
@@ -79,7 +80,7 @@ class RAGPart(BaseDefense):
             store: Where fragment embeddings are kept; None keeps them in memory.
 
         Raises:
-            InvalidInputError: If a setting is out of range.
+            InvalidInputError: If a setting is out of range, or `encoder` is none.
         """
         try:
             self.settings = RAGPartSettings(n=n, k=k, p=p, min_share=min_share, seed=seed)
@@ -87,7 +88,7 @@ class RAGPart(BaseDefense):
             raise InvalidInputError(f"RAGPart: {error}") from error
         share = "" if self.settings.min_share is None else f", share>{self.settings.min_share:g}"
         self.name = f"RAGPart(N={n}, k={k}{share})"
-        self.encoder = encoder
+        self.encoder = an_encoder(encoder)
         self._evidence = EvidenceBuilder(encoder, FragmentPlan(n), MemoryStore() if store is None else store)
         self.members = combination_matrix(n, k, seed)
         required = self.settings.min_share
@@ -145,7 +146,7 @@ class RAGPart(BaseDefense):
         return judged
 
     def certificates(self, candidates: int, k: int) -> tuple[Certificate, ...]:
-        """How many payload fragments cannot bring a document in, whatever they say (DESIGN section 4)."""
+        """How many payload fragments cannot bring a document in, whatever they say."""
         p = min(self.settings.p or k, candidates)
         bound = self._bound if p < candidates else 0
         if bound:
@@ -179,7 +180,7 @@ def combination_matrix(n: int, k: int, seed: int = 0, limit: int = MAX_COMBINATI
         chosen = list(combinations(range(n), k))
     else:
         generator = np.random.default_rng(seed)
-        drawn = {tuple(sorted(generator.choice(n, size=k, replace=False).tolist())) for _ in range(limit)}
+        drawn: set[tuple[int, ...]] = set()
         while len(drawn) < limit:
             drawn.add(tuple(sorted(generator.choice(n, size=k, replace=False).tolist())))
         chosen = sorted(drawn)
@@ -219,13 +220,15 @@ def votes(scores: Vectors, p: int) -> NDArray[np.int64]:
     Returns:
         Shape (documents,).
     """
-    count = len(scores)
-    threshold = np.partition(scores, count - p, axis=0)[count - p]
-    above = scores > threshold
-    at = scores == threshold
-    free = p - above.sum(axis=0)
-    counts: NDArray[np.int64] = (above | (at & (np.cumsum(at, axis=0) <= free))).sum(axis=1)
-    return counts
+    columns = np.ascontiguousarray(scores.T)  # one combination a row: partitioned in place, not in strides
+    threshold = np.partition(columns, len(scores) - p, axis=1)[:, len(scores) - p]
+    combination, document = np.nonzero(columns >= threshold[:, None])
+    above = columns[combination, document] > threshold[combination]
+    free = p - np.bincount(combination[above], minlength=len(columns))
+    tied = combination[~above]
+    place = np.arange(len(tied)) - np.searchsorted(tied, tied)
+    chosen = np.concatenate([document[above], document[~above][place < free[tied]]])
+    return np.bincount(chosen, minlength=len(scores))
 
 
 def certified_fragments(members: NDArray[np.float32], share: float) -> int:

@@ -21,8 +21,9 @@ from ragguard.defenses import BaseDefense, Judgement, RAGMask, RAGPart
 from ragguard.encoders import SentenceTransformerEncoder
 from ragguard.errors import DeadlineExceededError, DefenseError, InvalidInputError, RetrieverError
 from ragguard.retriever import GuardPolicy
+from ragguard.testing import WordHashEncoder
 from ragguard.text import canonical
-from ragguard.types import Hit
+from ragguard.types import Hit, Vectors
 
 QUESTION = "When did the first railway tunnel under the river Severn open to passenger trains?"
 POISON = (
@@ -350,3 +351,36 @@ def test_one_deadline_for_all_readings() -> None:
     guarded = RAGGuardRetriever(Fixed(scored(node)), [Slow()], policy=GuardPolicy(deadline_s=0.4))
     with pytest.raises(DeadlineExceededError):
         guarded.retrieve("q")
+
+
+def test_prepared_nodes_cost_queries_no_embedding() -> None:
+    class Counting(WordHashEncoder):
+        asked = 0
+
+        def encode_document(self, texts: Sequence[str]) -> Vectors:
+            self.asked += len(texts)
+            return super().encode_document(texts)
+
+        def encode_query(self, texts: Sequence[str]) -> Vectors:
+            return super().encode_document(texts)
+
+    encoder = Counting()
+    nodes = [
+        TextNode(text=f"{text} {i}", metadata={"title": f"T{i}", "page": i}, excluded_embed_metadata_keys=["page"])
+        for i, text in enumerate(HONEST)
+    ]
+    guarded = RAGGuardRetriever(Fixed(scored(*nodes)), [RAGPart(encoder)], top_k=2)
+    guarded.prepare(nodes)
+    prepared = encoder.asked
+    assert prepared > 0
+    guarded.retrieve("q")
+    assert encoder.asked == prepared
+
+
+def test_the_depth_of_an_index_is_that_of_the_policy(index: VectorStoreIndex, encoder: SentenceTransformerEncoder) -> None:
+    guarded = RAGGuardRetriever.from_index(index, [RAGPart(encoder)], top_k=1, policy=GuardPolicy(overfetch=6))
+    assert len(guarded.explain(QueryBundle(QUESTION)).candidates) == 6
+    with pytest.raises(InvalidInputError, match="top_k"):
+        RAGGuardRetriever.from_index(index, [RAGPart(encoder)], top_k="5")  # type: ignore[arg-type]
+    with pytest.raises(InvalidInputError, match="must be a list"):
+        RAGGuardPostprocessor(RAGPart(encoder))  # type: ignore[arg-type]

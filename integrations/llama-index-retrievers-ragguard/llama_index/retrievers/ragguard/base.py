@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from llama_index.core.base.base_retriever import BaseRetriever
 from llama_index.core.indices.base import BaseIndex
-from llama_index.core.schema import IndexNode, NodeWithScore, QueryBundle
+from llama_index.core.schema import BaseNode, IndexNode, NodeWithScore, QueryBundle, QueryType
 from llama_index.retrievers.ragguard.nodes import NodeGuard, guarded_nodes
 
+from ragguard.checks import positive
 from ragguard.errors import RAGGuardError, RetrieverError
 from ragguard.protocols import Defense
 from ragguard.retriever import GuardPolicy
 from ragguard.types import GuardedResult
 
-OVERFETCH = GuardPolicy().overfetch
 MAX_NESTING = 16
 """Levels of IndexNodes that point to IndexNodes that are followed; a cycle ends here."""
 
@@ -69,16 +70,21 @@ class RAGGuardRetriever(BaseRetriever):
             index: Any index whose `as_retriever` takes `similarity_top_k`.
             defenses: Applied in turn.
             top_k: How many nodes to return.
-            candidates: How many nodes are judged; None means 4 * `top_k`.
+            candidates: How many nodes are judged; None means the policy's `overfetch` (4) times `top_k`.
             kwargs: As for the constructor.
         """
-        depth = OVERFETCH * top_k if candidates is None else candidates
+        policy = kwargs.get("policy") or GuardPolicy()
+        depth = policy.overfetch * positive(top_k, "top_k") if candidates is None else candidates
         return cls(index.as_retriever(similarity_top_k=depth), defenses, top_k=top_k, **kwargs)
 
-    def explain(self, query: str) -> GuardedResult:
+    def prepare(self, nodes: Sequence[BaseNode]) -> None:
+        """Compute ahead of queries what judging these nodes will need: call it with what you add to the index."""
+        self._guard.prepare(nodes)
+
+    def explain(self, query: QueryType) -> GuardedResult:
         """The whole result for a query: what was kept, what was not, and every verdict."""
-        bundle = QueryBundle(query)
-        return self._guard.guard(query, self._candidates(bundle))
+        bundle = QueryBundle(query) if isinstance(query, str) else query
+        return self._guard.guard(bundle.query_str, self._candidates(bundle))
 
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
         nodes = self._candidates(query_bundle)
@@ -86,7 +92,8 @@ class RAGGuardRetriever(BaseRetriever):
 
     async def _aretrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
         try:
-            nodes = await self._retriever.aretrieve(_copy(query_bundle))
+            # a copy: retrievers write the embedding into the bundle they are given
+            nodes = await self._retriever.aretrieve(replace(query_bundle))
             for _ in range(MAX_NESTING):
                 nodes = await super()._ahandle_recursive_retrieval(query_bundle, nodes)
                 if not _unresolved(nodes):
@@ -98,7 +105,7 @@ class RAGGuardRetriever(BaseRetriever):
 
     def _candidates(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
         try:
-            nodes = self._retriever.retrieve(_copy(query_bundle))
+            nodes = self._retriever.retrieve(replace(query_bundle))
             for _ in range(MAX_NESTING):
                 nodes = super()._handle_recursive_retrieval(query_bundle, nodes)
                 if not _unresolved(nodes):
@@ -118,16 +125,6 @@ class RAGGuardRetriever(BaseRetriever):
         nodes: list[NodeWithScore],
     ) -> list[NodeWithScore]:
         return nodes
-
-
-def _copy(query_bundle: QueryBundle) -> QueryBundle:
-    """Retrievers write the embedding into the bundle they are given."""
-    return QueryBundle(
-        query_str=query_bundle.query_str,
-        image_path=query_bundle.image_path,
-        custom_embedding_strs=query_bundle.custom_embedding_strs,
-        embedding=query_bundle.embedding,
-    )
 
 
 def _unresolved(nodes: Sequence[NodeWithScore]) -> list[str]:

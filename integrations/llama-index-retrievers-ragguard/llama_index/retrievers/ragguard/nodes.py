@@ -10,7 +10,9 @@ from typing import Any
 
 from llama_index.core.schema import BaseNode, IndexNode, MetadataMode, NodeWithScore
 
-from ragguard.errors import InvalidInputError, RetrieverError
+from ragguard.checks import positive
+from ragguard.defenses import BaseDefense
+from ragguard.errors import RetrieverError
 from ragguard.protocols import Defense
 from ragguard.retriever import GuardedRetriever, GuardPolicy
 from ragguard.text import Canonical, canonical
@@ -34,13 +36,20 @@ class NodeGuard:
         Raises:
             InvalidInputError: If there are no defenses, or `top_k` is below 1.
         """
-        self._defenses, self._top_k = tuple(defenses), top_k
+        self._defenses, self._top_k = defenses, positive(top_k, "top_k")
         policy = policy or GuardPolicy()
         # The wrapped retriever has one depth, its own: asking again would bring the same nodes.
         self._policy = policy.model_copy(update={"max_overfetch": policy.overfetch})
         self._guarded([])  # refuses what is no defense
-        if top_k < 1:
-            raise InvalidInputError(f"top_k must be at least 1, not {top_k}")
+
+    def prepare(self, nodes: Sequence[BaseNode]) -> None:
+        """Compute at ingestion what judging these nodes will need, in every reading that is judged."""
+        scored = [NodeWithScore(node=node) for node in nodes]
+        for mode in _readings(scored):
+            documents = [hit.document for hit in hits(scored, mode)]
+            for defense in self._defenses:
+                if isinstance(defense, BaseDefense):
+                    defense.prepare(documents)
 
     def guard(self, query: str, nodes: Sequence[NodeWithScore]) -> GuardedResult:
         """Judge nodes; the candidates are the EMBED-mode texts.
@@ -170,7 +179,7 @@ def _worst(results: Sequence[GuardedResult]) -> GuardedResult:
         return first
     ranks = [{hit.document.id: rank for rank, hit in enumerate((*r.kept, *r.reserve))} for r in results]
     passed = [hit for hit in (*first.kept, *first.reserve) if all(hit.document.id in found for found in ranks)]
-    late = [hit for hit in (*first.kept, *first.reserve) if any(hit.document.id not in found for found in ranks)]
+    late = [hit for hit in (*first.kept, *first.reserve) if hit not in passed]
     passed.sort(key=lambda hit: max(found[hit.document.id] for found in ranks))
     verdicts = [replace(v, reason=f"In another reading of the node: {v.reason}", spans=()) for r in others for v in r.verdicts]
     return replace(
