@@ -21,10 +21,17 @@ PASSAGES = [d for d in DOCUMENTS if len(d.text.split()) > 5]
         (("end",), "one two three four Q?"),
         (("middle",), "one two Q? three four"),
         (("front", "end"), "Q? one two three four Q?"),
+        (("spread",), "Q? one two three four"),
     ],
 )
 def test_plant(places: Sequence[Place], expected: str) -> None:
     assert plant("one two three four", "Q?", places) == expected
+
+
+def test_spread_deals_the_words_out() -> None:
+    assert plant("one two three four", "a b", ("spread",)) == "a one two b three four"
+    twice = plant("one two three four", "a b", ("spread", "spread")).split()
+    assert (twice.count("a"), twice.count("b"), len(twice)) == (2, 2, 8)
 
 
 def test_every_fragment_gets_its_copy() -> None:

@@ -54,6 +54,13 @@ def test_a_repeated_question_hides_from_single_spans_and_not_from_groups(
     assert sum("Severn" in span for span in spans) == text.count("Severn")
 
 
+def test_an_attacker_who_knows_it_spreads_the_question_and_gets_through(encoder: SentenceTransformerEncoder) -> None:
+    """What RAGMask does not stop: no span, and no group of passages, carries the question."""
+    _, before, left = verdict_on(RAGMask(encoder), plant(CARRIER, QUESTION, ("spread",) * 3))
+    assert before > 0.45
+    assert left > 0.8 * before
+
+
 def test_an_honest_answer_keeps_its_lead(encoder: SentenceTransformerEncoder) -> None:
     poison = Document("poison", plant(CARRIER, QUESTION, ("front",)))
     honest = Document("honest", HONEST)

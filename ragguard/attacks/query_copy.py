@@ -12,7 +12,7 @@ from ragguard.errors import InvalidInputError
 from ragguard.text import fragments, words
 from ragguard.types import Document
 
-Place = Literal["front", "middle", "end", "every-fragment"]
+Place = Literal["front", "middle", "end", "every-fragment", "spread"]
 FRAGMENTS = 5
 """Fragments of "every-fragment": RAGPart's N in the paper."""
 
@@ -52,15 +52,18 @@ def plant(text: str, trigger: str, places: Sequence[Place]) -> str:
     Args:
         text: The carrier; at least one word.
         trigger: What is inserted.
-        places: Where; "every-fragment" is the start of each of five fragments.
+        places: Where; "every-fragment" is the start of each of five fragments. "spread" deals the trigger's words out over the
+            text, one by one, against defenses that look for it in one piece; every "spread" deals them out once more.
     """
     spans = words(text)
-    offsets: list[int] = []
+    at: list[tuple[int, str]] = []
     for place in places:
         if place == "every-fragment":
-            offsets.extend(span.start for span in fragments(text, FRAGMENTS))
-        else:
-            offsets.append({"front": 0, "middle": spans[len(spans) // 2].start, "end": len(text)}[place])
-    for offset in sorted(offsets, reverse=True):
-        text = f"{text[:offset].rstrip()} {trigger} {text[offset:].lstrip()}".strip()
+            at.extend((span.start, trigger) for span in fragments(text, FRAGMENTS))
+        elif place != "spread":
+            at.append(({"front": 0, "middle": spans[len(spans) // 2].start, "end": len(text)}[place], trigger))
+    dealt = trigger.split() * places.count("spread")
+    at.extend((spans[i * len(spans) // len(dealt)].start, word) for i, word in enumerate(dealt))
+    for offset, planted in sorted(at, key=lambda pair: -pair[0]):
+        text = f"{text[:offset].rstrip()} {planted} {text[offset:].lstrip()}".strip()
     return text
