@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import logging
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated
 
 from ragguard import __version__
 from ragguard.errors import RAGGuardError
@@ -40,12 +39,7 @@ def main() -> None:
     try:
         app()
     except RAGGuardError as error:
-        _fail(str(error))
-
-
-def _fail(message: str) -> NoReturn:
-    print(f"ragguard: {message}", file=sys.stderr)  # noqa: T201
-    raise SystemExit(1)
+        raise SystemExit(f"ragguard: {error}") from None
 
 
 @app.callback(invoke_without_command=True)

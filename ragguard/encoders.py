@@ -170,7 +170,7 @@ class SentenceTransformerEncoder:
 
         # Sorted by length over all texts, a batch has little padding; the longest first shows running out of memory at once.
         order = sorted(range(len(texts)), key=lambda i: -len(texts[i]))
-        vectors: Vectors | None = None
+        rows: list[Vectors] = []
         hidden = True if not (self._progress and bar) else None  # None: hidden where stderr is no terminal
         with tqdm(total=len(texts), desc="embedding", delay=PROGRESS_AFTER_S, disable=hidden, leave=False) as shown:
             for start in range(0, len(order), self._batch_size):
@@ -178,12 +178,12 @@ class SentenceTransformerEncoder:
                 deadline.check()
                 with self._lock:  # for one batch only: a query waits for no corpus
                     out = method([texts[i] for i in batch], batch_size=self._batch_size, show_progress_bar=False)
-                rows = np.asarray(out, dtype=np.float32)
-                if vectors is None:
-                    vectors = np.empty((len(texts), rows.shape[1]), dtype=np.float32)
-                vectors[batch] = rows
+                rows.append(np.asarray(out, dtype=np.float32))
                 shown.update(len(batch))
-        return np.empty((0, 0), dtype=np.float32) if vectors is None else vectors
+        found = np.concatenate(rows)
+        vectors = np.empty_like(found)
+        vectors[order] = found
+        return vectors
 
 
 class _Splitter:
