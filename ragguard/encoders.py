@@ -84,7 +84,7 @@ class SentenceTransformerEncoder:
         self._model = loaded.to(getattr(torch, dtype)).eval()
         self._batch_size = batch_size or (CPU_BATCH if self._model.device.type == "cpu" else GPU_BATCH)
         self._progress = progress
-        self._lock = threading.Lock()  # fast tokenizers refuse to be shared while they run
+        self._lock = _Turns()  # fast tokenizers refuse to be shared while they run
         self._name = f"{_fingerprint(self._model)}@{dtype}"
         dimension = self._model.get_embedding_dimension() if hasattr(self._model, "get_embedding_dimension") else None
         self._dimension = int(dimension or self._encode_pieces(self._model.encode_document, ["a"], bar=False).shape[1])
@@ -176,7 +176,7 @@ class SentenceTransformerEncoder:
             for start in range(0, len(order), self._batch_size):
                 batch = order[start : start + self._batch_size]
                 deadline.check()
-                with self._lock:  # for one batch only: a query waits for no corpus
+                with self._lock:  # for one batch only: a query waits for no corpus, but for its batch
                     out = method([texts[i] for i in batch], batch_size=self._batch_size, show_progress_bar=False)
                 rows.append(np.asarray(out, dtype=np.float32))
                 shown.update(len(batch))
@@ -186,10 +186,24 @@ class SentenceTransformerEncoder:
         return vectors
 
 
+class _Turns:
+    """A lock that whoever released it does not get again before one who waits: a bare lock starved queries behind a corpus."""
+
+    def __init__(self) -> None:
+        self._next, self._now = threading.Lock(), threading.Lock()
+
+    def __enter__(self) -> None:
+        with self._next:
+            self._now.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self._now.release()
+
+
 class _Splitter:
     """Cuts texts into pieces that a model reads whole."""
 
-    def __init__(self, model: SentenceTransformer, lock: threading.Lock) -> None:
+    def __init__(self, model: SentenceTransformer, lock: _Turns) -> None:
         tokenizer = model.tokenizer
         limit = getattr(model, "max_seq_length", None)
         self._lock = lock
