@@ -112,6 +112,7 @@ class Verdict:
         rank_after: Rank among those it let pass; None if it dropped the candidate.
         signals: The numbers behind the decision, by name.
         spans: Ranges of the text that the reason is about, as the wrapped retriever returned it (see `GuardedResult.candidates`).
+        suspicion: How suspicious the candidate is on this defense's own scale, higher is more; None where it has no such scale.
     """
 
     document_id: str
@@ -122,6 +123,7 @@ class Verdict:
     rank_after: int | None
     signals: Mapping[str, float] = field(default_factory=dict)
     spans: tuple[Span, ...] = ()
+    suspicion: float | None = None
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from ragguard.attacks import TARGET, Budget, Prepared, QueryCopy, Target
-from ragguard.attacks.query_copy import Place, plant
+from ragguard.attacks import TARGET, Budget, Prepared, QueryCopy, Target, ThreatModel
+from ragguard.attacks.planted import Place, plant
 from ragguard.errors import InvalidInputError
 from ragguard.testing import DOCUMENTS
 from ragguard.text import fragments
@@ -44,7 +44,7 @@ def test_documents_are_tagged_and_within_the_budget() -> None:
     made = QueryCopy(PASSAGES)(TARGETS, Budget(documents=2))
     assert [document.metadata[TARGET] for document in made] == ["q1", "q1", "q2", "q2"]
     assert len({document.id for document in made}) == 4
-    assert all(document.metadata["source"] == "attacker/query-copy" for document in made)
+    assert all(document.metadata["source"] == "attacker/query-copy/0" for document in made)
     assert all(document.metadata["family"] == "A" for document in made)
     assert all(document.text.startswith("who painted the hall") for document in made[:2])
 
@@ -59,14 +59,14 @@ def test_the_same_seed_makes_the_same_documents_whatever_the_other_targets() -> 
 def test_a_budget_that_cannot_be_met_is_an_error() -> None:
     with pytest.raises(InvalidInputError, match="made 7 of 8"):
         QueryCopy(PASSAGES)(TARGETS, Budget(documents=8))
-    with pytest.raises(InvalidInputError, match="budget 3"):
-        QueryCopy(PASSAGES)(TARGETS, Budget(documents=1, words=3))
+    with pytest.raises(InvalidInputError, match="more than the 3"):
+        QueryCopy(PASSAGES)(TARGETS, Budget(documents=1, tokens=3))
     with pytest.raises(InvalidInputError, match="passages"):
         QueryCopy([])
 
 
 def test_prepared_texts_are_played_back_in_order() -> None:
-    attack = Prepared("lie", "B", "Writes lies.", {"q1": ["first", "second"]})
+    attack = Prepared("lie", "B", ThreatModel(knows=("query",)), {"q1": ["first", "second"]})
     assert [d.text for d in attack(TARGETS[:1], Budget(documents=2))] == ["first", "second"]
     with pytest.raises(InvalidInputError, match="'q2'"):
         attack(TARGETS, Budget(documents=1))

@@ -1,11 +1,11 @@
-"""What every attack has in common: targets, a budget it cannot exceed, and tags on what it made."""
+"""What every attack has in common: a threat model, a budget it cannot exceed, and tags on what it made."""
 
 from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Literal
 
@@ -18,34 +18,69 @@ from ragguard.types import Document
 Family = Literal["A", "B"]
 """A: the text carries a retrieval trigger. B: fluent, on-topic misinformation without one."""
 
+Knowledge = Literal["query", "topic", "answer", "corpus", "encoder", "defense"]
+
 TARGET = "attack_target"
 """Metadata key under which a poisoned document names the query it was made for."""
+
+EVERY_TARGET = "*"
+"""Its value where a document was made for all of them."""
+
+
+@dataclass(frozen=True)
+class ThreatModel:
+    """What the attacker knows and may write.
+
+    Attributes:
+        knows: "query": its exact words; "topic": queries like it, or a word it holds; "answer": the right and a wrong answer;
+            "corpus": the honest documents; "encoder": its weights; "defense": code and settings of the guard.
+        sources: Under how many sources it brings documents in.
+        edits: Whether it changes documents that are there, instead of adding its own.
+    """
+
+    knows: tuple[Knowledge, ...]
+    sources: int = 1
+    edits: bool = False
+
+    def __str__(self) -> str:
+        """In a sentence for reports."""
+        known = " and ".join(part for part in (", ".join(self.knows[:-1]), self.knows[-1]) if part)
+        writes = "edits honest documents" if self.edits else "adds documents"
+        return f"knows the {known}; {writes} from {self.sources} source{'' if self.sources == 1 else 's'}"
 
 
 @dataclass(frozen=True)
 class Target:
-    """A query under attack.
+    """A query under attack, and what an attacker may know about it.
 
     Attributes:
         id: The query's id in its dataset.
         query: Its text.
+        correct: Its answer, where known.
+        incorrect: The answer the attacker wants to be read, where known.
+        lies: Fluent texts that state the incorrect answer.
+        relevant: Honest documents that answer the query, best first.
     """
 
     id: str
     query: str
+    correct: str = ""
+    incorrect: str = ""
+    lies: tuple[str, ...] = ()
+    relevant: tuple[Document, ...] = ()
 
 
 @dataclass(frozen=True)
 class Budget:
-    """What an attacker may add to the corpus.
+    """What an attacker may spend.
 
     Attributes:
-        documents: Documents for each target.
-        words: Longest document, in words; None is no limit.
+        documents: Documents for each target; for attacks on all targets together, documents in all.
+        tokens: Longest document, in tokens (words, as `ragguard.text.words` counts them); None is no limit.
     """
 
     documents: int = 3
-    words: int | None = None
+    tokens: int | None = None
 
 
 class Attack(ABC):
@@ -54,12 +89,16 @@ class Attack(ABC):
     Attributes:
         name: Short name for tables.
         family: A or B, see `Family`.
-        knowledge: What the attacker knows and may do, in a sentence.
+        threat: What the attacker knows and may write.
+        series: Attacks that differ only in `effort` share it; None where there is no such curve.
+        effort: Where the attack lies on the budget curve of its series (copies, words, encoder calls); None where there is none.
     """
 
     name: str
     family: Family
-    knowledge: str
+    threat: ThreatModel
+    series: str | None = None
+    effort: int | None = None
 
     def __init__(self, *, seed: int = 0) -> None:
         """Configure.
@@ -69,30 +108,74 @@ class Attack(ABC):
         """
         self._seed = seed
 
-    def __call__(self, targets: Sequence[Target], budget: Budget) -> list[Document]:
+    def __call__(self, targets: Sequence[Target], budget: Budget, step: Callable[[str], None] = lambda _: None) -> list[Document]:
         """Poisoned documents for each target, tagged and within the budget.
+
+        Args:
+            targets: The queries under attack.
+            budget: What may be spent on each.
+            step: Called with a sentence before each target, for progress.
 
         Raises:
             InvalidInputError: If the attack cannot make what the budget allows, or exceeds it.
         """
         made = []
-        for target in targets:
-            digest = hashlib.sha256(target.id.encode()).digest()
-            generator = np.random.default_rng([self._seed, int.from_bytes(digest[:8], "big")])
-            texts = list(islice(self.craft(target, generator), budget.documents))
-            if len(texts) < budget.documents:
-                raise InvalidInputError(
-                    f"attack {self.name!r} made {len(texts)} of {budget.documents} documents for {target.id!r}"
-                )
-            for number, text in enumerate(texts):
-                if budget.words is not None and (count := len(words(text))) > budget.words:
-                    raise InvalidInputError(
-                        f"attack {self.name!r}: document {number} for {target.id!r} has {count} words, budget {budget.words}"
-                    )
-                metadata = {"source": f"attacker/{self.name}", "attack": self.name, "family": self.family, TARGET: target.id}
-                made.append(Document(f"poison/{self.name}/{target.id}/{number}", text, metadata))
+        for number, target in enumerate(targets, 1):
+            step(f"{self.name}: writing for query {number} of {len(targets)}")
+            made += self._tagged(self.craft(target, self._generator(target.id)), budget, target.id)
         return made
 
+    def asked(self, target: Target) -> str:
+        """The query as the victim asks it; a backdoor is attacked only when its trigger is in the query."""
+        return target.query
+
     @abstractmethod
+    def craft(self, target: Target, generator: np.random.Generator) -> Iterator[str | Document]:
+        """Texts against one target, as many as the attack can make; a Document is an honest one with its text changed."""
+
+    def _generator(self, name: str) -> np.random.Generator:
+        digest = hashlib.sha256(name.encode()).digest()
+        return np.random.default_rng([self._seed, int.from_bytes(digest[:8], "big")])
+
+    def _tagged(self, made: Iterable[str | Document], budget: Budget, target: str) -> list[Document]:
+        found = list(islice(made, budget.documents))
+        if len(found) < budget.documents:
+            raise InvalidInputError(
+                f"attack {self.name!r} made {len(found)} of {budget.documents} documents for {target!r}; "
+                f"ask for fewer, or give it more to write with"
+            )
+        tags = {"attack": self.name, "family": self.family, TARGET: target}
+        documents = []
+        for number, one in enumerate(found):
+            source = f"attacker/{self.name}/{number % self.threat.sources}"
+            document = (
+                replace(one, metadata={**one.metadata, **tags})
+                if isinstance(one, Document)
+                else Document(f"poison/{self.name}/{target}/{number}", one, {"source": source, **tags})
+            )
+            if budget.tokens is not None and (count := len(words(document.text))) > budget.tokens:
+                raise InvalidInputError(
+                    f"attack {self.name!r}: document {document.id!r} has {count} tokens, more than the {budget.tokens} allowed"
+                )
+            documents.append(document)
+        return documents
+
+
+class UniversalAttack(Attack):
+    """Makes documents against all targets together. A subclass implements `craft_for_all`."""
+
+    def __call__(self, targets: Sequence[Target], budget: Budget, step: Callable[[str], None] = lambda _: None) -> list[Document]:
+        """`budget.documents` documents in all, each aimed at every target; otherwise as `Attack`."""
+        step(f"{self.name}: writing for all {len(targets)} queries")
+        made = self.craft_for_all(targets, budget.documents, self._generator(EVERY_TARGET))
+        return self._tagged(made, budget, EVERY_TARGET)
+
     def craft(self, target: Target, generator: np.random.Generator) -> Iterator[str]:
-        """Texts against one target, as many as the attack can make."""
+        """Texts against one target alone."""
+        return self.craft_for_all([target], 1, generator)
+
+    @abstractmethod
+    def craft_for_all(
+        self, targets: Sequence[Target], documents: int, generator: np.random.Generator
+    ) -> Iterator[str | Document]:
+        """That many texts, against all targets together."""

@@ -6,23 +6,23 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from ragguard.attacks.base import Attack, Family, Target
+from ragguard.attacks.base import Attack, Family, Target, ThreatModel
 
 
 class Prepared(Attack):
     """Plays back texts written for each target, in their order."""
 
-    def __init__(self, name: str, family: Family, knowledge: str, texts: Mapping[str, Sequence[str]]) -> None:
+    def __init__(self, name: str, family: Family, threat: ThreatModel, texts: Mapping[str, Sequence[str]]) -> None:
         """Configure.
 
         Args:
             name: Short name for tables.
             family: A or B.
-            knowledge: What the author of the texts knew.
+            threat: What the author of the texts knew.
             texts: Query id to texts.
         """
         super().__init__()
-        self.name, self.family, self.knowledge = name, family, knowledge
+        self.name, self.family, self.threat = name, family, threat
         self._texts = texts
 
     def craft(self, target: Target, generator: np.random.Generator) -> Iterator[str]:  # noqa: ARG002

@@ -31,6 +31,7 @@ class Judgement:
         drop: Whether it must never be returned.
         signals: The numbers behind it.
         spans: Ranges of the canonical text that it is about.
+        suspicion: See `Verdict`.
     """
 
     position: int
@@ -39,6 +40,7 @@ class Judgement:
     drop: bool = False
     signals: Mapping[str, float] = field(default_factory=dict)
     spans: tuple[Span, ...] = ()
+    suspicion: float | None = None
 
 
 class BaseDefense(ABC):
@@ -87,7 +89,17 @@ class BaseDefense(ABC):
             rank = None if judgement.drop else len(passed)
             action: Action = "drop" if rank is None else "demote" if i < k < rank else "keep"
             spans = tuple(forms[i].to_original(span) for span in judgement.spans)
-            verdicts[i] = Verdict(hits[i].document.id, self.name, action, judgement.reason, i + 1, rank, judgement.signals, spans)
+            verdicts[i] = Verdict(
+                hits[i].document.id,
+                self.name,
+                action,
+                judgement.reason,
+                i + 1,
+                rank,
+                judgement.signals,
+                spans,
+                judgement.suspicion,
+            )
         if any(better.score < worse.score for better, worse in pairwise(passed)):
             raise DefenseError(f"{self.name} must order its judgements by score, best first")
         return GuardedResult(

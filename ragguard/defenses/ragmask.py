@@ -106,7 +106,7 @@ class RAGMask(BaseDefense):
                     f"Similarity {whole:.2f}; every passage carries {self.settings.delta:g} of it or more, so nothing is left."
                 )
             signals = {"similarity": whole, "similarity_left": left[i]}
-            judged.append(Judgement(i, left[i], reason, signals=signals, spans=spans))
+            judged.append(Judgement(i, left[i], reason, signals=signals, spans=spans, suspicion=whole - left[i]))
         judged.sort(key=lambda j: (-j.score, content_hash(texts[j.position]), hits[j.position].document.id))
         unexamined = f"Not among the {pool} candidates that are examined."
         return [*judged, *(Judgement(i, hits[i].score, unexamined, drop=True) for i in range(pool, len(hits)))]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import combinations, islice
 
 import numpy as np
@@ -115,10 +116,7 @@ class RAGPart(BaseDefense):
         vectors = np.stack([evidence[i].vectors for i in order])
         grams = np.stack([evidence[i].gram for i in order])
         similarities = vectors @ encode_one_query(self.encoder, query)
-        return [
-            Judgement(order[judged.position], judged.score, judged.reason, judged.drop, judged.signals)
-            for judged in self.rank(similarities, grams, k)
-        ]
+        return [replace(judged, position=order[judged.position]) for judged in self.rank(similarities, grams, k)]
 
     def rank(self, similarities: Vectors, grams: Vectors, k: int) -> list[Judgement]:
         """Vote and rank.
@@ -142,7 +140,8 @@ class RAGPart(BaseDefense):
             drop = needed is not None and share <= needed
             reason = f"In the top {p} of {share:.0%} of the fragment combinations"
             reason += f", not more than the {needed:.0%} required." if drop else "."
-            judged.append(Judgement(int(row), share, reason, drop, {"vote_share": share, "mean_similarity": mean}))
+            signals = {"vote_share": share, "mean_similarity": mean}
+            judged.append(Judgement(int(row), share, reason, drop, signals, suspicion=1 - share))
         return judged
 
     def certificates(self, candidates: int, k: int) -> tuple[Certificate, ...]:

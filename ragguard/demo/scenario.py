@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ragguard.attacks import Attack, Budget, Prepared, QueryCopy, Target
+from ragguard.attacks import Attack, Budget, Prepared, QueryCopy, Target, ThreatModel
 from ragguard.defenses import RAGMask, RAGPart
 from ragguard.encoders import OFFLINE_MODEL, SentenceTransformerEncoder
 from ragguard.evaluation import datasets, report
@@ -93,7 +93,7 @@ def _attacks(dataset: datasets.Dataset, seed: int) -> list[Attack]:
     twice = QueryCopy(dataset.documents, places=("front", "end"), seed=seed)
     twice.name = "query twice"
     lies = {text.query_id: [text.text] for text in dataset.attack_texts}
-    return [once, twice, Prepared("fluent lie", "B", "Knows the question and writes a false, on-topic answer to it.", lies)]
+    return [once, twice, Prepared("fluent lie", "B", ThreatModel(knows=("query", "answer")), lies)]
 
 
 def _example(
