@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from ragguard.attacks.query_copy import Place, plant
+from ragguard.attacks.planted import Place, plant
 from ragguard.defenses import RAGMask
 from ragguard.encoders import SentenceTransformerEncoder
 from ragguard.errors import InvalidInputError

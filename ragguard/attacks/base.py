@@ -172,7 +172,7 @@ class UniversalAttack(Attack):
 
     def craft(self, target: Target, generator: np.random.Generator) -> Iterator[str]:
         """Texts against one target alone."""
-        return self.craft_for_all([target], 1, generator)
+        yield from self.craft_for_all([target], 1, generator)
 
     @abstractmethod
     def craft_for_all(
