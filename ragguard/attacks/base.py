@@ -175,7 +175,5 @@ class UniversalAttack(Attack):
         yield from self.craft_for_all([target], 1, generator)
 
     @abstractmethod
-    def craft_for_all(
-        self, targets: Sequence[Target], documents: int, generator: np.random.Generator
-    ) -> Iterator[str | Document]:
+    def craft_for_all(self, targets: Sequence[Target], documents: int, generator: np.random.Generator) -> Iterator[str]:
         """That many texts, against all targets together."""
