@@ -12,7 +12,7 @@ from ragguard.attacks import Attack, Budget, QueryCopy
 from ragguard.defenses import RAGMask, RAGPart
 from ragguard.defenses.ragpart_search import RAGPartSearch
 from ragguard.encoders import OFFLINE_MODEL, SentenceTransformerEncoder
-from ragguard.evaluation import datasets, experiment, report
+from ragguard.evaluation import datasets, experiment, metrics, report
 from ragguard.evaluation.cache import CachedEncoder
 from ragguard.index import DenseIndex
 from ragguard.protocols import Encoder
@@ -58,15 +58,22 @@ def ragmask_systems(encoder: Encoder) -> list[experiment.System]:
 
 
 def rows(
-    folder: Path, systems: Callable[[Encoder], Sequence[experiment.System]], encoder: Encoder, step: Callable[[str], None]
-) -> list[experiment.Row]:
+    folder: Path,
+    systems: Callable[[Encoder], Sequence[experiment.System]],
+    encoder: CachedEncoder,
+    step: Callable[[str], None] = lambda _: None,
+) -> list[metrics.Row]:
     """Run the protocol on the first hundred questions with answers of a dataset."""
     dataset = datasets.load(folder)
     questions = [query_id for query_id in dataset.queries if query_id in dataset.answers][:QUESTIONS]
+    targets = [datasets.target(dataset, query_id) for query_id in questions]
     step(f"embedding {len(dataset.documents)} documents")
     index = DenseIndex(encoder)
     index.add(dataset.documents)
-    return experiment.run(dataset, index, attacks(dataset), systems(encoder), k=K, budget=BUDGET, queries=questions, step=step)
+    running = experiment.Experiment(index, encoder, targets, systems(encoder), k=K, step=step)
+    clean = running.clean()
+    trials = [running.under(attack, BUDGET) for attack in attacks(dataset)]
+    return metrics.rows(clean, trials, dataset.relevant, K)
 
 
 def measure() -> dict[str, Any]:
@@ -75,7 +82,7 @@ def measure() -> dict[str, Any]:
     if not folder:
         return {}
     encoder = CachedEncoder(SentenceTransformerEncoder.offline(), CACHE)
-    found = rows(Path(folder) / "nq_dev", lambda e: [*ragpart_systems(e), *ragmask_systems(e)], encoder, print)
+    found = rows(Path(folder) / "nq_dev", lambda e: [*ragpart_systems(e), *ragmask_systems(e)], encoder)
     for row in found:
         print(f"{row.attack:26} {row.defense:30} ASR@{K} {row.asr:.2f}  SR@{K} {row.sr:.2f}  clean {row.clean_sr:.2f}")
     return report.about(
@@ -84,6 +91,5 @@ def measure() -> dict[str, Any]:
         documents_per_question=BUDGET.documents,
         seed=0,
         encoder=OFFLINE_MODEL,
-        times="embeddings were cached on disk: ms_per_query is not comparable with other runs",
         rows=found,
     )

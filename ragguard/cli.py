@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from ragguard import __version__
-from ragguard.errors import RAGGuardError
+from ragguard.errors import InvalidInputError, RAGGuardError
 
 try:
     import typer
@@ -21,8 +21,10 @@ except ImportError as missing:
     raise SystemExit(f"the command line needs {missing.name}; run: pip install 'ragguard-defense[demo]'") from missing
 
 if TYPE_CHECKING:
-    from ragguard.evaluation.experiment import Row
-    from ragguard.evaluation.report import Example
+    from ragguard.evaluation.example import Example
+    from ragguard.evaluation.metrics import Row
+
+CACHE = Path.home() / ".cache" / "ragguard"
 
 app = typer.Typer(
     name="ragguard",
@@ -65,7 +67,7 @@ def demo(
 
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("starting", total=scenario.total_steps())
+        task = progress.add_task("starting", total=scenario.total_steps(questions))
 
         def step(what: str) -> None:
             progress.update(task, description=what, advance=1)
@@ -73,7 +75,9 @@ def demo(
         outcome = scenario.play(questions=questions, k=top_k, seed=seed, step=step)
     seconds = round(time.monotonic() - start, 1)
     report.write_json(out / "results.json", outcome.rows, {**outcome.details, "seconds": seconds})
-    report.write_html(out / "report.html", outcome.rows, outcome.details, outcome.findings, outcome.example)
+    report.write_html(
+        out / "report.html", outcome.rows, outcome.details, outcome.findings, {outcome.rows[0].attack: outcome.example}
+    )
     details = outcome.details
     console.print(
         f"\n[bold]RAGGuard demo[/bold]: {details['documents']} passages, {details['questions']} questions, "
@@ -85,6 +89,69 @@ def demo(
     console.print("\n[bold]What was not stopped, and what it cost[/bold]")
     for finding in outcome.findings or ("Nothing: every attack was held to 10 % of its targets, and no answer was lost.",):
         console.print(Text(f"  - {finding}", style="red" if outcome.findings else ""))
+    console.print(f"\nWrote {out / 'results.json'} and {out / 'report.html'}")
+
+
+@app.command()
+def bench(
+    dataset: Annotated[str, typer.Argument(help="Folder in BEIR layout, or beir:NAME, or hf:OWNER/NAME.")],
+    attack: Annotated[list[str], typer.Option(help="Name, or name(option=value, ...). Repeat for more.")],
+    defense: Annotated[list[str], typer.Option(help="Name with options; a+b applies both; module:factory for your own.")],
+    out: Annotated[Path, typer.Option(help="Folder for results.json and report.html.")] = Path("ragguard-bench"),
+    top_k: Annotated[int, typer.Option(min=1, help="Results per query.")] = 10,
+    queries: Annotated[int, typer.Option(min=1, help="How many queries are attacked.")] = 100,
+    documents: Annotated[int, typer.Option(min=1, help="Poisoned documents for each query.")] = 3,
+    tokens: Annotated[int | None, typer.Option(min=1, help="Longest poisoned document, in words.")] = None,
+    together: Annotated[bool, typer.Option(help="Plant against all queries at once, as PoisonedRAG does.")] = False,
+    retriever: Annotated[str, typer.Option(help="dense or bm25.")] = "dense",
+    model: Annotated[str | None, typer.Option(help="A sentence-transformers model; without it, the offline one.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of the drawn queries and the attacks.")] = 0,
+    cache: Annotated[Path, typer.Option(help="Folder of embeddings and triggers, kept between runs.")] = CACHE,
+    resume: Annotated[bool, typer.Option(help="Go on with an interrupted run in the same folder.")] = False,
+) -> None:
+    """Attack a corpus of yours, or a public one, and measure what each defense makes of it."""
+    start = time.monotonic()
+    logging.getLogger("sentence_transformers").setLevel(logging.WARNING)
+    _quiet_model_loading()
+    from pydantic import ValidationError
+
+    from ragguard.evaluation import bench as running
+
+    try:
+        settings = running.BenchSettings(
+            dataset=dataset,
+            attacks=tuple(attack),
+            defenses=tuple(defense),
+            retriever=retriever,  # type: ignore[arg-type]  # checked by pydantic
+            model=model,
+            k=top_k,
+            queries=queries,
+            documents=documents,
+            tokens=tokens,
+            together=together,
+            seed=seed,
+        )
+    except ValidationError as error:
+        raise InvalidInputError(str(error)) from error
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("starting", total=None)
+
+        def step(what: str, done: int, total: int) -> None:
+            progress.update(task, description=what, completed=done, total=total)
+
+        result = running.run(settings, out, cache, resume=resume, step=step)
+    details = result.details
+    console.print(
+        f"\n[bold]RAGGuard bench[/bold]: {details['dataset']}, {details['documents']} documents, {details['questions']} queries, "
+        f"budget {details['budget']}, {details['protocol']}\n"
+        f"top {top_k} of {details['retriever']} retrieval, {details['encoder']} on {details['device']}, "
+        f"{time.monotonic() - start:.0f} s\n"
+    )
+    console.print(_table(result.rows))
+    console.print("\n[bold]What was not stopped, and what it cost[/bold]")
+    for finding in result.findings or ("Nothing: every attack was held to 10 % of its targets, and no answer was lost.",):
+        console.print(Text(f"  - {finding}", style="red" if result.findings else ""))
     console.print(f"\nWrote {out / 'results.json'} and {out / 'report.html'}")
 
 

@@ -118,6 +118,11 @@ class SentenceTransformerEncoder:
         return self._dimension
 
     @property
+    def model(self) -> SentenceTransformer:
+        """The loaded model, for what needs its gradients; change nothing in it."""
+        return self._model
+
+    @property
     def device(self) -> str:
         """The torch device the model runs on."""
         return str(self._model.device)

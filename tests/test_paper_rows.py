@@ -8,6 +8,7 @@ import pytest
 
 from benchmarks import paper_rows
 from ragguard.encoders import SentenceTransformerEncoder
+from ragguard.evaluation.cache import CachedEncoder
 
 # ASR@10 for the question copied once, in the middle, twice, and into every fragment; then SR@10 without attack.
 # Another draw of carrier passages moves an ASR of 100 questions by its standard error, up to 0.05; we allow two.
@@ -21,7 +22,7 @@ TOLERANCE = 0.1
 
 
 def test_the_paper_s_defense_falls_to_repetition_as_measured(data: Path, encoder: SentenceTransformerEncoder) -> None:
-    rows = paper_rows.rows(data / "nq_dev", paper_rows.ragpart_systems, encoder, lambda _: None)
+    rows = paper_rows.rows(data / "nq_dev", paper_rows.ragpart_systems, CachedEncoder(encoder))
     for name, (*attack_rates, clean) in MEASURED.items():
         mine = [row for row in rows if row.defense == name]
         assert [row.asr for row in mine] == pytest.approx(attack_rates, abs=TOLERANCE), name

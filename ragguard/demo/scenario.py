@@ -8,13 +8,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from ragguard.attacks import Attack, Budget, Prepared, QueryCopy, Target, ThreatModel
+from ragguard.attacks import Attack, Budget, Prepared, QueryCopy, ThreatModel
 from ragguard.defenses import RAGMask, RAGPart
 from ragguard.encoders import OFFLINE_MODEL, SentenceTransformerEncoder
 from ragguard.evaluation import datasets, report
-from ragguard.evaluation.experiment import Row, System, run, steps
+from ragguard.evaluation.cache import CachedEncoder
+from ragguard.evaluation.example import Example
+from ragguard.evaluation.experiment import Experiment, System, steps
+from ragguard.evaluation.metrics import Row, rows
 from ragguard.index import DenseIndex
 from ragguard.retriever import GuardedRetriever, GuardPolicy
 from ragguard.store import MemoryStore
@@ -37,12 +38,12 @@ class Outcome:
     rows: tuple[Row, ...]
     details: dict[str, Any]
     findings: tuple[str, ...]
-    example: report.Example
+    example: Example
 
 
-def total_steps() -> int:
+def total_steps(questions: int) -> int:
     """How often `play` calls `step`."""
-    return 2 + steps(attacks=3, systems=4)
+    return 2 + steps(attacks=3, systems=4, targets=questions)
 
 
 def play(*, questions: int, k: int, seed: int, step: Callable[[str], None]) -> Outcome:
@@ -55,10 +56,10 @@ def play(*, questions: int, k: int, seed: int, step: Callable[[str], None]) -> O
         step: Called with a sentence before each part of the work.
     """
     dataset = datasets.load(DATA)
-    drawn = sorted(np.random.default_rng(seed).permutation(len(dataset.queries))[:questions].tolist())
-    queries = [list(dataset.queries)[number] for number in drawn]
+    targets = datasets.targets(dataset, questions, seed)
     step("loading the model")
-    encoder = SentenceTransformerEncoder.offline(progress=False)
+    model = SentenceTransformerEncoder.offline(progress=False)
+    encoder = CachedEncoder(model)
     step(f"embedding {len(dataset.documents)} passages")
     index = DenseIndex(encoder)
     index.add(dataset.documents)
@@ -71,20 +72,24 @@ def play(*, questions: int, k: int, seed: int, step: Callable[[str], None]) -> O
         System("RAGMask", partial(GuardedRetriever, defenses=[ragmask], policy=few), ragmask.prepare, depth=2 * k),
         System("RAGPart + RAGMask", partial(GuardedRetriever, defenses=[ragpart, second], policy=few), depth=1),
     ]
-    attacks = _attacks(dataset, seed)
-    rows = run(dataset, index, attacks, systems, k=k, budget=BUDGET, queries=queries, step=step)
+    experiment = Experiment(index, encoder, targets, systems, k=k, step=step)
+    clean = experiment.clean()
+    trials = [experiment.under(attack, BUDGET) for attack in _attacks(dataset, seed)]
+    found = rows(clean, trials, dataset.relevant, k, seed)
     details = report.about(
         dataset="the demo corpus",
         documents=len(dataset.documents),
-        questions=len(queries),
+        questions=questions,
         budget=BUDGET.documents,
+        k=k,
+        attacks={trial.attack: {"family": trial.family, "threat": trial.threat} for trial in trials},
         seed=seed,
         encoder=OFFLINE_MODEL,
-        device=encoder.device,
+        device=model.device,
         defenses={"RAGPart": ragpart.name, "RAGMask": ragmask.name},
     )
-    example = _example(dataset, index, attacks[0], ragmask, queries, k)
-    return Outcome(tuple(rows), details, tuple(report.shortcomings(rows)), example)
+    example = next(trial.example for trial in trials if trial.example)
+    return Outcome(tuple(found), details, tuple(report.shortcomings(found)), example)
 
 
 def _attacks(dataset: datasets.Dataset, seed: int) -> list[Attack]:
@@ -94,30 +99,3 @@ def _attacks(dataset: datasets.Dataset, seed: int) -> list[Attack]:
     twice.name = "query twice"
     lies = {text.query_id: [text.text] for text in dataset.attack_texts}
     return [once, twice, Prepared("fluent lie", "B", ThreatModel(knows=("query", "answer")), lies)]
-
-
-def _example(
-    dataset: datasets.Dataset, index: DenseIndex, attack: Attack, defense: RAGMask, queries: list[str], k: int
-) -> report.Example:
-    """The first question whose attack ranks first undefended and fails guarded; the last one asked if there is none."""
-    for query_id in queries:
-        question = dataset.queries[query_id]
-        planted = attack([Target(query_id, question)], BUDGET)
-        index.add(planted)
-        result = GuardedRetriever(index, [defense]).retrieve(question, k)
-        index.delete([document.id for document in planted])
-        ids = {document.id for document in planted}
-        stopped = result.candidates[0].document.id in ids and any(hit.document.id in ids for hit in result.lost)
-        answered = any(hit.document.id in dataset.relevant[query_id] for hit in result)
-        if (stopped and answered) or query_id == queries[-1]:
-            break
-    marks = {document_id: verdict.spans for document_id in ids for verdict in result.verdicts_on(document_id)}
-    relevant = dataset.relevant[query_id]
-    return report.Example(
-        question=question,
-        answer=dataset.answers[query_id][0],
-        before=report.show(result.candidates[:3], ids, relevant, marks),
-        after=report.show(result.kept[:3], ids, relevant, {}),
-        defense="RAGMask",
-        reason=" ".join(verdict.reason for document_id in ids for verdict in result.verdicts_on(document_id)),
-    )

@@ -1,4 +1,4 @@
-"""Embeddings on disk, by content hash, so that a benchmark embeds a text once and not once a run."""
+"""Embeddings and optimised triggers on disk, so that a benchmark computes each once and not once a run."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import hashlib
 import re
 import sqlite3
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, MutableMapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -19,32 +20,42 @@ BLOCK = 2048
 
 
 class CachedEncoder:
-    """Any encoder, with its vectors kept in one SQLite file per encoder. Times measured through it are not the encoder's."""
+    """Any encoder, with its vectors kept in one SQLite file per encoder, by content hash."""
 
-    def __init__(self, encoder: Encoder, folder: Path) -> None:
+    def __init__(self, encoder: Encoder, folder: Path | None = None) -> None:
         """Open or make the encoder's file.
 
         Args:
             encoder: What embeds texts that are not in the file yet.
-            folder: Where the files lie.
+            folder: Where the files lie; None keeps vectors in memory.
         """
-        self._encoder = encoder
+        self.encoder = encoder
         self.name, self.dimension = encoder.name, encoder.dimension
-        folder.mkdir(parents=True, exist_ok=True)
-        path = folder / f"{re.sub(r'[^A-Za-z0-9.-]+', '_', encoder.name)}.sqlite"
+        self._live = False
         self._lock = threading.Lock()
-        self._connection = sqlite3.connect(path, check_same_thread=False)
+        self._connection = _open(folder, encoder.name)
         self._connection.execute("CREATE TABLE IF NOT EXISTS v (k BLOB PRIMARY KEY, x BLOB)")
+
+    @contextmanager
+    def live(self) -> Iterator[None]:
+        """While this lasts nothing is looked up or kept, so that times are the encoder's own."""
+        self._live = True
+        try:
+            yield
+        finally:
+            self._live = False
 
     def encode_query(self, texts: Sequence[str]) -> Vectors:
         """As the encoder; shape (len(texts), d)."""
-        return self._encode("q:", texts, self._encoder.encode_query)
+        return self._encode("q:", texts, self.encoder.encode_query)
 
     def encode_document(self, texts: Sequence[str]) -> Vectors:
         """As the encoder; shape (len(texts), d)."""
-        return self._encode("d:", texts, self._encoder.encode_document)
+        return self._encode("d:", texts, self.encoder.encode_document)
 
     def _encode(self, kind: str, texts: Sequence[str], method: Callable[[Sequence[str]], Vectors]) -> Vectors:
+        if self._live:
+            return method(texts)
         keys = [hashlib.sha256(f"{kind}{text}".encode("utf-8", "surrogatepass")).digest() for text in texts]
         with self._lock:
             known = self._read(set(keys))
@@ -68,3 +79,41 @@ class CachedEncoder:
             for key, data in self._connection.execute(f"SELECT k, x FROM v WHERE k IN ({marks})", block):  # noqa: S608
                 found[key] = np.frombuffer(data, dtype=np.float32)
         return found
+
+
+class TextCache(MutableMapping[str, str]):
+    """Texts by key in one SQLite file: triggers that took long to optimise."""
+
+    def __init__(self, folder: Path | None = None) -> None:
+        """Open or make the file `texts.sqlite` in a folder; None keeps texts in memory."""
+        self._connection = _open(folder, "texts")
+        self._connection.execute("CREATE TABLE IF NOT EXISTS t (k TEXT PRIMARY KEY, x TEXT)")
+
+    def __getitem__(self, key: str) -> str:
+        row = self._connection.execute("SELECT x FROM t WHERE k = ?", (key,)).fetchone()
+        if row is None:
+            raise KeyError(key)
+        return str(row[0])
+
+    def __setitem__(self, key: str, text: str) -> None:
+        with self._connection:
+            self._connection.execute("INSERT OR REPLACE INTO t VALUES (?, ?)", (key, text))
+
+    def __delitem__(self, key: str) -> None:
+        with self._connection:
+            if self._connection.execute("DELETE FROM t WHERE k = ?", (key,)).rowcount == 0:
+                raise KeyError(key)
+
+    def __iter__(self) -> Iterator[str]:
+        return (str(row[0]) for row in self._connection.execute("SELECT k FROM t").fetchall())
+
+    def __len__(self) -> int:
+        return int(self._connection.execute("SELECT count(*) FROM t").fetchone()[0])
+
+
+def _open(folder: Path | None, name: str) -> sqlite3.Connection:
+    if folder is None:
+        return sqlite3.connect(":memory:", check_same_thread=False)
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{re.sub(r'[^A-Za-z0-9.-]+', '_', name)}.sqlite"
+    return sqlite3.connect(path, check_same_thread=False, timeout=60)

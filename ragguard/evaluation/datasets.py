@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from ragguard.attacks import Target
 from ragguard.errors import InvalidInputError
 from ragguard.text import words
 from ragguard.types import Document
+
+LIES = ("poisonedrag-llm", "poisonedrag-I", "fluent-lie")
+"""How the names of attack texts begin that are fluent lies without a copied query."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +45,7 @@ class Dataset:
         relevant: Query id to the ids of its relevant documents.
         answers: Query id to (correct answer, incorrect answer), where the dataset has them.
         attack_texts: Ready-made attack texts.
+        paraphrases: Query id to paraphrases of the query, from `paraphrases.jsonl` where there is one.
         left_out: Ids of documents without words, which public corpora have and no index takes.
     """
 
@@ -48,6 +55,7 @@ class Dataset:
     relevant: Mapping[str, frozenset[str]]
     answers: Mapping[str, tuple[str, str]]
     attack_texts: tuple[AttackText, ...]
+    paraphrases: Mapping[str, tuple[str, ...]]
     left_out: tuple[str, ...] = ()
 
 
@@ -79,7 +87,67 @@ def load(folder: Path) -> Dataset:
     judged = {query_id: text for query_id, text in texts.items() if query_id in relevant}
     kept = tuple(document for document in documents if words(document.text))
     left_out = tuple(document.id for document in documents if not words(document.text))
-    return Dataset(folder.name, kept, judged, relevant, answers, attack_texts, left_out)
+    own = folder / "paraphrases.jsonl"
+    paraphrases = load_paraphrases(own) if own.exists() else {}
+    return Dataset(folder.name, kept, judged, relevant, answers, attack_texts, paraphrases, left_out)
+
+
+def load_paraphrases(path: Path) -> dict[str, tuple[str, ...]]:
+    """Read `{"query_id": ..., "paraphrases": [...]}` lines.
+
+    Raises:
+        InvalidInputError: If the file is missing or a line malformed; the message names file and line.
+    """
+    found = {}
+    for where, row in _lines(path):
+        texts = row.get("paraphrases")
+        if not isinstance(texts, list) or not texts or not all(isinstance(text, str) for text in texts):
+            raise InvalidInputError(f"{where} needs a list of strings under 'paraphrases', not {texts!r}")
+        found[_text(where, row, "query_id")] = tuple(texts)
+    return found
+
+
+def targets(dataset: Dataset, count: int, seed: int = 0) -> list[Target]:
+    """Queries to attack, drawn with a seed, and what an attacker may know about them.
+
+    Where the dataset has answers, or else attack texts, only queries that have them are drawn.
+
+    Raises:
+        InvalidInputError: If there are fewer such queries than asked for.
+    """
+    attacked = {text.query_id for text in dataset.attack_texts}
+    known = [name for name in dataset.queries if name in attacked or (not attacked and name in dataset.answers)]
+    names = known or list(dataset.queries)
+    if not 0 < count <= len(names):
+        raise InvalidInputError(f"{dataset.name} has {len(names)} queries to attack, not {count}; ask for 1 to {len(names)}")
+    drawn = np.random.default_rng(seed).permutation(len(names))[:count]
+    return [target(dataset, names[row]) for row in sorted(drawn.tolist())]
+
+
+def others(dataset: Dataset, attacked: Sequence[Target], count: int, seed: int = 0) -> tuple[str, ...]:
+    """At most `count` queries that are not attacked, drawn with a seed."""
+    texts = {one.query for one in attacked}
+    free = [query for query in dataset.queries.values() if query not in texts]
+    return tuple(free[row] for row in np.random.default_rng(seed).permutation(len(free))[:count].tolist())
+
+
+def target(dataset: Dataset, query_id: str) -> Target:
+    """One query as a target.
+
+    Raises:
+        InvalidInputError: If the dataset has no such query, or no judgments for it.
+    """
+    if query_id not in dataset.queries:
+        raise InvalidInputError(f"{dataset.name} has no query {query_id!r} with judgments")
+    correct, incorrect = dataset.answers.get(query_id, ("", ""))
+    return Target(
+        id=query_id,
+        query=dataset.queries[query_id],
+        correct=correct,
+        incorrect=incorrect,
+        lies=tuple(t.text for t in dataset.attack_texts if t.query_id == query_id and t.attack.startswith(LIES)),
+        relevant=tuple(document for document in dataset.documents if document.id in dataset.relevant[query_id]),
+    )
 
 
 def _lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:

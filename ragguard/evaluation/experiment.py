@@ -1,163 +1,299 @@
-"""The paper's protocol: each target query is attacked on its own, and each system answers it before and after."""
+"""The protocol: target queries are attacked, and every system answers them with and without the attack."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from statistics import median
+from typing import Any, Protocol
 
-from ragguard.attacks import TARGET, Attack, Budget, Family, Target
-from ragguard.evaluation.datasets import Dataset
-from ragguard.index import DenseIndex
-from ragguard.protocols import Encoder, Retriever
+import numpy as np
+
+from ragguard.attacks import EVERY_TARGET, TARGET, Attack, Budget, Family, Target
+from ragguard.errors import InvalidInputError
+from ragguard.evaluation.cache import CachedEncoder
+from ragguard.evaluation.example import Example, show
+from ragguard.protocols import Retriever
 from ragguard.text import canonical
-from ragguard.types import Document, Hit
-from ragguard.vectors import encode_documents, encode_one_query
+from ragguard.types import Document, GuardedResult, Hit
+from ragguard.vectors import encode_one_query
+
+INGESTED = 16
+"""Documents by which the time of ingestion is measured; RAGMask takes about ten seconds for as many."""
+
+
+class Corpus(Retriever, Protocol):
+    """An undefended retriever whose documents can come and go, such as `DenseIndex`."""
+
+    @property
+    def documents(self) -> tuple[Document, ...]:
+        """Every document."""
+
+    def add(self, documents: Sequence[Document]) -> int:
+        """Add documents."""
+
+    def delete(self, ids: Sequence[str]) -> int:
+        """Remove documents."""
 
 
 @dataclass(frozen=True)
 class System:
-    """What is measured: a retriever over an index, with or without a guard.
+    """What is measured: a retriever over a corpus, with or without a guard.
 
     Attributes:
         name: For tables.
-        over: Builds the retriever over an index.
+        over: Builds the retriever over the corpus it is given.
         prepare: Computes evidence of documents ahead of queries.
         depth: How many undefended candidates of a query it examines; evidence is prepared for these. None prepares the corpus.
     """
 
     name: str
-    over: Callable[[DenseIndex], Retriever]
+    over: Callable[[Any], Retriever]
     prepare: Callable[[Sequence[Document]], None] = lambda _: None
     depth: int | None = None
 
 
 @dataclass(frozen=True)
-class Row:
-    """One line of a benchmark table.
+class Answer:
+    """What one system returned for one query.
 
     Attributes:
-        attack: Name of the attack.
+        query_id: The query.
+        returned: Ids of the top k, best first.
+        poisoned: Ids of the documents planted against the query.
+        candidates: Ids of what was judged.
+        lost: Ids that the undefended top k had and this one has not.
+        dropped: Ids that a defense removed.
+        suspicions: By id, the suspicion of the last defense that tells one.
+        ms: Milliseconds it took, the query's encoding left out.
+    """
+
+    query_id: str
+    returned: tuple[str, ...]
+    poisoned: tuple[str, ...] = ()
+    candidates: tuple[str, ...] = ()
+    lost: tuple[str, ...] = ()
+    dropped: tuple[str, ...] = ()
+    suspicions: Mapping[str, float] = field(default_factory=dict)
+    ms: float = 0.0
+
+
+@dataclass(frozen=True)
+class Trial:
+    """Every system's answers under one attack, or under none.
+
+    Attributes:
+        attack: Name of the attack; empty for the clean corpus.
         family: Its family.
-        defense: Name of the system.
-        k: Results per query.
-        asr: ASR@k, share of target queries with at least one document poisoned for them in the top k.
-        sr: SR@k under attack, share of queries with at least one relevant document in the top k.
-        clean_sr: SR@k without the attack.
-        ms_per_query: Median time of an answer under attack, evidence warm, query encoding included.
+        threat: What its attacker knows and may write.
+        series: Name of its budget curve, if it lies on one.
+        effort: Its place there.
+        answers: By system, one for each target, in the order of the targets.
+        encoding_ms: Median time to encode a query.
+        ingest_ratio: By system, time to embed documents and prepare evidence, over the time to embed them; clean corpus only.
+        example: One query before and after.
     """
 
     attack: str
     family: Family
-    defense: str
-    k: int
-    asr: float
-    sr: float
-    clean_sr: float
-    ms_per_query: float
+    threat: str
+    series: str | None
+    effort: int | None
+    answers: Mapping[str, tuple[Answer, ...]]
+    encoding_ms: float
+    ingest_ratio: Mapping[str, float] = field(default_factory=dict)
+    example: Example | None = None
 
 
-def run(
-    dataset: Dataset,
-    index: DenseIndex,
-    attacks: Sequence[Attack],
-    systems: Sequence[System],
-    *,
-    k: int,
-    budget: Budget,
-    queries: Sequence[str] | None = None,
-    step: Callable[[str], None] = lambda _: None,
-) -> list[Row]:
-    """Attack every query with every attack and answer it with every system.
+class Experiment:
+    """Asks every system every target query, on the clean corpus and under attacks."""
 
-    Args:
-        dataset: Queries and judgments.
-        index: Holds the dataset's documents; poisoned ones come and go, and it is left as it was.
-        attacks: What the attacker does.
-        systems: What defends; interleaved query by query, so that times compare.
-        k: Results per query.
-        budget: The attacker's, for each target.
-        queries: Ids of the target queries; None takes all that are judged.
-        step: Called with a sentence before each part of the work, for progress.
+    def __init__(
+        self,
+        corpus: Corpus,
+        encoder: CachedEncoder,
+        targets: Sequence[Target],
+        systems: Sequence[System],
+        *,
+        k: int,
+        together: bool = False,
+        step: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        """Configure.
 
-    Returns:
-        Rows, attacks in their order, systems in theirs.
-    """
-    targets = [Target(query_id, dataset.queries[query_id]) for query_id in (queries or dataset.queries)]
-    encoding_ms = _encoding_ms(index.encoder, targets)
-    retrievers = [system.over(index) for system in systems]
-    for system in systems:
-        step(f"evidence for {system.name}")
-        if system.depth is None:
-            system.prepare(index.documents)
-        else:
-            near = {hit.document.id: hit.document for t in targets for hit in index.retrieve(t.query, system.depth)}
-            system.prepare(list(near.values()))
-    step("asking without attack")
-    clean = [_success(((t.id, retriever.retrieve(t.query, k)) for t in targets), dataset.relevant, k) for retriever in retrievers]
-    rows: list[Row] = []
-    for attack in attacks:
-        step(f"embedding the documents of {attack.name}")
-        poisoned = [Document(d.id, canonical(d.text).text, d.metadata) for d in attack(targets, budget)]
-        vectors = encode_documents(index.encoder, [document.text for document in poisoned])
-        for system in systems:
-            step(f"evidence on {attack.name} for {system.name}")
+        Args:
+            corpus: Holds the honest documents; poisoned ones come and go, and it is left as it was.
+            encoder: The encoder of corpus and defenses; what is timed is encoded afresh.
+            targets: The queries.
+            systems: What defends; interleaved query by query, so that times compare.
+            k: Results per query.
+            together: Whether what is planted against all targets is there at once, as in PoisonedRAG, instead of each target's
+                own alone, as in RAGPart's paper.
+            step: Called with a sentence before each part of the work, for progress.
+
+        Raises:
+            InvalidInputError: If there are no targets or no systems, or two systems share a name.
+        """
+        if not targets or not systems:
+            raise InvalidInputError("an experiment needs target queries and systems")
+        if len({system.name for system in systems}) < len(systems):
+            raise InvalidInputError(f"systems need different names: {[system.name for system in systems]}")
+        self._corpus, self._encoder, self._targets, self._systems = corpus, encoder, targets, systems
+        self._k, self._together, self._step = k, together, step
+        self._retrievers = [system.over(corpus) for system in systems]
+
+    def clean(self) -> Trial:
+        """Ask without attack; evidence of the candidates is prepared first."""
+        self._step("timing ingestion")
+        ratio = self._ingest_ratio()
+        for system in self._systems:
+            self._step(f"evidence for {system.name}")
+            found = self._corpus.documents
+            if system.depth is not None:
+                near = {h.document.id: h.document for t in self._targets for h in self._corpus.retrieve(t.query, system.depth)}
+                found = tuple(near.values())
+            system.prepare(found)
+        self._step("asking without attack")
+        answers: list[list[Answer]] = [[] for _ in self._systems]
+        for target in self._targets:
+            self._ask(target, target.query, (), answers)
+        return Trial("", "A", "no attack", None, None, self._by_system(answers), self._encoding_ms(None), ratio)
+
+    def under(self, attack: Attack, budget: Budget) -> Trial:
+        """Ask under one attack.
+
+        Raises:
+            InvalidInputError: If the attack cannot make what the budget allows.
+        """
+        self._step(f"{attack.name}: writing")
+        made = attack(self._targets, budget, self._step)
+        poisoned = [replace(document, text=canonical(document.text).text) for document in made]
+        self._step(f"{attack.name}: embedding {len(poisoned)} documents")
+        self._encoder.encode_document([document.text for document in poisoned])
+        for system in self._systems:
+            self._step(f"{attack.name}: evidence for {system.name}")
             system.prepare(poisoned)
-        step(f"asking under {attack.name}")
-        answers: list[list[tuple[str, Sequence[Hit]]]] = [[] for _ in systems]
-        times: list[list[float]] = [[] for _ in systems]
-        for target in targets:
-            mine = [row for row, document in enumerate(poisoned) if document.metadata[TARGET] == target.id]
-            index.add_vectors([poisoned[row] for row in mine], vectors[mine])
-            for number, retriever in enumerate(retrievers):
-                start = time.perf_counter()
-                found = retriever.retrieve(target.query, k)
-                times[number].append((time.perf_counter() - start) * 1000)
-                answers[number].append((target.id, found))
-            index.delete([poisoned[row].id for row in mine])
-        planted: dict[str, set[str]] = {}
-        for document in poisoned:
-            planted.setdefault(str(document.metadata[TARGET]), set()).add(document.id)
-        rows.extend(
-            Row(
-                attack=attack.name,
-                family=attack.family,
-                defense=system.name,
-                k=k,
-                asr=_success(answers[number], planted, k),
-                sr=_success(answers[number], dataset.relevant, k),
-                clean_sr=clean[number],
-                ms_per_query=round(encoding_ms + median(times[number]), 2),
-            )
-            for number, system in enumerate(systems)
+        self._step(f"{attack.name}: asking")
+        answers: list[list[Answer]] = [[] for _ in self._systems]
+        example = None
+        if self._together:
+            originals = self._plant(poisoned)
+        for target in self._targets:
+            mine = [document for document in poisoned if document.metadata[TARGET] in (target.id, EVERY_TARGET)]
+            if not self._together:
+                originals = self._plant(mine)
+            results = self._ask(target, attack.asked(target), [document.id for document in mine], answers)
+            if example is None or not example.stopped:
+                example = self._example(target, attack.asked(target), {document.id for document in mine}, results) or example
+            if not self._together:
+                self._uproot(mine, originals)
+        if self._together:
+            self._uproot(poisoned, originals)
+        return Trial(
+            attack=attack.name,
+            family=attack.family,
+            threat=str(attack.threat),
+            series=attack.series,
+            effort=attack.effort,
+            answers=self._by_system(answers),
+            encoding_ms=self._encoding_ms(attack),
+            example=example,
         )
-    return rows
+
+    def _plant(self, documents: Sequence[Document]) -> list[Document]:
+        """Add documents, in place of those whose ids they take; returns what they replaced."""
+        ids = {document.id for document in documents}
+        originals = [document for document in self._corpus.documents if document.id in ids]
+        self._corpus.delete([document.id for document in originals])
+        self._corpus.add(documents)
+        return originals
+
+    def _uproot(self, documents: Sequence[Document], originals: Sequence[Document]) -> None:
+        self._corpus.delete([document.id for document in documents])
+        self._corpus.add(originals)
+
+    def _ask(self, target: Target, query: str, poisoned: Sequence[str], answers: Sequence[list[Answer]]) -> list[Sequence[Hit]]:
+        self._encoder.encode_query([query])
+        results = []
+        for retriever, mine in zip(self._retrievers, answers, strict=True):
+            with self._encoder.live():
+                encode_one_query(self._encoder, canonical(query).text)  # remembered from here on, and timed apart
+                start = time.perf_counter()
+                found = retriever.retrieve(query, self._k)
+                ms = (time.perf_counter() - start) * 1000
+            mine.append(_answer(target.id, found, poisoned, round(ms, 3)))
+            results.append(found)
+        return results
+
+    def _by_system(self, answers: Sequence[list[Answer]]) -> dict[str, tuple[Answer, ...]]:
+        return {system.name: tuple(mine) for system, mine in zip(self._systems, answers, strict=True)}
+
+    def _encoding_ms(self, attack: Attack | None) -> float:
+        """Median time to encode a query that nobody asked before."""
+        times = []
+        with self._encoder.live():
+            for target in self._targets:
+                query = f"{attack.asked(target) if attack else target.query} "  # a space: not among the remembered ones
+                start = time.perf_counter()
+                encode_one_query(self._encoder, query)
+                times.append((time.perf_counter() - start) * 1000)
+        return round(median(times), 3)
+
+    def _ingest_ratio(self) -> dict[str, float]:
+        """Documents drawn from the corpus, embedded and prepared afresh; each system against an embedding of its own."""
+        documents = self._corpus.documents
+        rows = np.random.default_rng(0).permutation(len(documents))[:INGESTED]
+        sample = [documents[int(row)] for row in rows]
+        ratios = {}
+        with self._encoder.live():
+            for system in self._systems:
+                start = time.perf_counter()
+                self._encoder.encode_document([document.text for document in sample])
+                middle = time.perf_counter()
+                system.prepare(sample)
+                ratios[system.name] = round((time.perf_counter() - start) / (middle - start), 2)
+        return ratios
+
+    def _example(self, target: Target, query: str, poisoned: set[str], results: Sequence[Sequence[Hit]]) -> Example | None:
+        """The query before and after, from the first guard that names spans of a poisoned document; None if there is none."""
+        for system, result in zip(self._systems, results, strict=True):
+            if not isinstance(result, GuardedResult):
+                continue
+            marks = {one.document_id: one.spans for one in result.verdicts if one.spans and one.document_id in poisoned}
+            if poisoned.isdisjoint(hit.document.id for hit in result.candidates[: self._k]) or not marks:
+                continue
+            relevant = frozenset(document.id for document in target.relevant)
+            reasons = [one.reason for one in result.verdicts if one.document_id in marks and one.spans]
+            return Example(
+                question=query,
+                answer=target.correct,
+                before=show(result.candidates[:3], poisoned, relevant, marks),
+                after=show(result.kept[:3], poisoned, relevant, {}),
+                defense=system.name,
+                reason=reasons[0],
+                stopped=poisoned.isdisjoint(hit.document.id for hit in result.kept),
+            )
+        return None
 
 
-def steps(attacks: int, systems: int) -> int:
-    """How often `run` calls `step`."""
-    return systems + 1 + attacks * (systems + 2)
+def steps(attacks: int, systems: int, targets: int) -> int:
+    """How often an experiment without universal attacks calls `step`."""
+    return systems + 2 + attacks * (systems + targets + 3)
 
 
-def _encoding_ms(encoder: Encoder, targets: Sequence[Target]) -> float:
-    """Median time to encode a query; the systems then find it encoded."""
-    times = []
-    for target in targets:
-        start = time.perf_counter()
-        encode_one_query(encoder, canonical(target.query).text)
-        times.append((time.perf_counter() - start) * 1000)
-    return median(times)
-
-
-def _success(answers: Iterable[tuple[str, Sequence[Hit]]], wanted: Mapping[str, Iterable[str]], k: int) -> float:
-    """Share of queries with at least one wanted document in the top k."""
-    import ir_measures
-
-    answers = list(answers)
-    asked = {query_id for query_id, _ in answers}
-    qrels = [ir_measures.Qrel(q, d, 1) for q, found in wanted.items() if q in asked for d in found]
-    run_ = [ir_measures.ScoredDoc(q, hit.document.id, -rank) for q, found in answers for rank, hit in enumerate(found)]
-    if not run_:
-        return 0.0
-    return float(ir_measures.calc_aggregate([ir_measures.Success @ k], qrels, run_)[ir_measures.Success @ k])
+def _answer(query_id: str, found: Sequence[Hit], poisoned: Sequence[str], ms: float) -> Answer:
+    returned = tuple(hit.document.id for hit in found)
+    if not isinstance(found, GuardedResult):
+        return Answer(query_id, returned, tuple(poisoned), returned, ms=ms)
+    suspicions = {one.document_id: one.suspicion for one in found.verdicts if one.suspicion is not None}
+    return Answer(
+        query_id=query_id,
+        returned=returned,
+        poisoned=tuple(poisoned),
+        candidates=tuple(hit.document.id for hit in found.candidates),
+        lost=tuple(hit.document.id for hit in found.lost),
+        dropped=tuple(hit.document.id for hit in found.removed),
+        suspicions=suspicions,
+        ms=ms,
+    )

@@ -2,59 +2,22 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import platform
 import subprocess
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from ragguard.evaluation.experiment import Row
-from ragguard.types import Hit, Span
+from ragguard.evaluation.example import Example
+from ragguard.evaluation.files import write_whole
+from ragguard.evaluation.metrics import Comparison, Row
 
-COLOURS = ("#6b7280", "#2563eb", "#d97706", "#059669", "#9333ea", "#dc2626")
-
-
-@dataclass(frozen=True)
-class ShownHit:
-    """A result as it is shown in an example.
-
-    Attributes:
-        rank: Place among the results.
-        poisoned: Whether it was planted.
-        relevant: Whether it answers the question.
-        parts: The text in pieces; a piece is marked where the guard found what carried the similarity.
-    """
-
-    rank: int
-    poisoned: bool
-    relevant: bool
-    parts: tuple[tuple[str, bool], ...]
-
-
-@dataclass(frozen=True)
-class Example:
-    """One question, before and after.
-
-    Attributes:
-        question: The query.
-        answer: The correct answer.
-        before: The undefended results.
-        after: The guarded results.
-        defense: Which defense answered.
-        reason: Why the planted document was moved or dropped.
-    """
-
-    question: str
-    answer: str
-    before: tuple[ShownHit, ...]
-    after: tuple[ShownHit, ...]
-    defense: str
-    reason: str
+SCHEMA = 2
+"""Of the JSON file; grows when a key changes its meaning or goes."""
 
 
 def about(**more: object) -> dict[str, Any]:
@@ -69,25 +32,50 @@ def about(**more: object) -> dict[str, Any]:
     }
 
 
-def write_json(path: Path, rows: Sequence[Row], details: Mapping[str, Any]) -> None:
-    """Write rows and how they were measured; the file appears whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
-    part.write_text(json.dumps({"rows": [asdict(row) for row in rows], **details}, indent=1) + "\n", encoding="utf-8")
-    part.replace(path)
+def write_json(path: Path, rows: Sequence[Row], details: Mapping[str, Any], comparisons: Sequence[Comparison] = ()) -> None:
+    """Write rows, paired tests and how they were measured; the file appears whole or not at all."""
+    content = {
+        "schema": SCHEMA,
+        "rows": [asdict(row) for row in rows],
+        "comparisons": [asdict(one) for one in comparisons],
+        **details,
+    }
+    write_whole(path, json.dumps(content, indent=1) + "\n")
 
 
 def write_html(
-    path: Path, rows: Sequence[Row], details: Mapping[str, Any], findings: Sequence[str], example: Example | None
+    path: Path, rows: Sequence[Row], details: Mapping[str, Any], findings: Sequence[str], examples: Mapping[str, Example]
 ) -> None:
-    """Write a page with a plot, the table, what was not stopped, and an example."""
+    """Write a page that people look at: findings, plots, all numbers, threat models, examples, and how it was measured.
+
+    It needs no other file, runs no script, and shows hostile texts as text.
+
+    Args:
+        path: Of the page.
+        rows: Of one run, attacks in the order in which they are to appear; at least one.
+        details: What `about` gives, with at least `dataset`; `attacks` holds `family` and `threat` by name.
+        findings: What was not stopped, and what it cost.
+        examples: By attack, one query before and after.
+    """
     from jinja2 import Environment, PackageLoader
 
-    environment = Environment(loader=PackageLoader("ragguard.evaluation", "."), autoescape=True)
-    page = environment.get_template("report.html").render(
-        rows=rows, k=rows[0].k, details=details, findings=findings, example=example, plot=_plot(rows)
+    from ragguard.evaluation import plots
+
+    environment = Environment(
+        loader=PackageLoader("ragguard.evaluation", "."), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
-    path.write_text(page, encoding="utf-8")
+    page = environment.get_template("report.html").render(
+        rows=rows,
+        k=rows[0].k,
+        held=plots.HELD,
+        details=details,
+        findings=findings,
+        examples=examples,
+        heat_map=plots.heat_map(rows),
+        trade_off=plots.trade_off(rows),
+        curves=plots.budget_curves(rows),
+    )
+    write_whole(path, page.encode("utf-8", "replace").decode())  # hostile texts may hold what no file can
 
 
 def shortcomings(rows: Sequence[Row], limit: float = 0.1) -> list[str]:
@@ -95,79 +83,33 @@ def shortcomings(rows: Sequence[Row], limit: float = 0.1) -> list[str]:
 
     Args:
         rows: Of one run; systems whose clean SR is below the best one's have a cost.
-        limit: An attack that every system lets through to more than this share of its targets was not stopped.
+        limit: An attack that every system lets through to more than this share of its targets was not stopped, and a system
+            that takes a document from more than this share of clean queries has a cost.
     """
     sentences = []
     for attack in dict.fromkeys(row.attack for row in rows):
-        best = min((row for row in rows if row.attack == attack), key=lambda row: row.asr)
+        mine = [row for row in rows if row.attack == attack]
+        best = min(mine, key=lambda row: row.asr)
         if best.asr > limit:
+            same = all(row.asr == best.asr for row in mine)
+            under = "every defense here" if same else f"{best.defense}, the best of these"
             why = (
                 " It carries no trigger: nothing here can tell a fluent, on-topic lie from the truth."
                 if best.family == "B"
                 else ""
             )
-            held = (
-                f"{attack}: still in the top {best.k} of {best.asr:.0%} of its targets under {best.defense}, the best of these."
-            )
-            sentences.append(held + why)
-    clean = {row.defense: row.clean_sr for row in rows}
-    for defense, share in clean.items():
-        if (lost := max(clean.values()) - share) > 0:
-            sentences.append(
-                f"{defense}: without any attack, {lost:.0%} of the questions lose their answer from the top {rows[0].k}."
-            )
+            sentences.append(f"{attack}: still in the top {best.k} of {best.asr:.0%} of its targets under {under}.{why}")
+    clean = {row.defense: row for row in rows}
+    highest = max(row.clean_sr for row in clean.values())
+    for name, row in clean.items():
+        costs = []
+        if (lost := highest - row.clean_sr) > 0:
+            costs.append(f"{lost:.0%} of the questions lose their answer")
+        if row.clean_loss > limit:
+            costs.append(f"{row.clean_loss:.0%} of the questions lose a document")
+        if costs:
+            sentences.append(f"{name}: without any attack, {' and '.join(costs)} from the top {row.k}.")
     return sentences
-
-
-def show(
-    hits: Sequence[Hit], planted: set[str], relevant: frozenset[str], marks: Mapping[str, Sequence[Span]]
-) -> tuple[ShownHit, ...]:
-    """Results ready to be shown.
-
-    Args:
-        hits: Best first.
-        planted: Ids of poisoned documents.
-        relevant: Ids of documents that answer the question.
-        marks: By id, what to mark in the text.
-    """
-    shown = []
-    for rank, hit in enumerate(hits, 1):
-        text, position, parts = hit.document.text, 0, []
-        for span in marks.get(hit.document.id, ()):
-            parts += [(text[position : span.start], False), (text[span.start : span.end], True)]
-            position = span.end
-        parts.append((text[position:], False))
-        pieces = tuple(part for part in parts if part[0])
-        shown.append(ShownHit(rank, hit.document.id in planted, hit.document.id in relevant, pieces))
-    return tuple(shown)
-
-
-def _plot(rows: Sequence[Row]) -> str:
-    """ASR@k by attack and defense, as SVG."""
-    import matplotlib as mpl
-
-    mpl.use("svg")
-    from matplotlib import pyplot as plt
-
-    attacks = list(dict.fromkeys(row.attack for row in rows))
-    systems = list(dict.fromkeys(row.defense for row in rows))
-    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "ragguard", "font.family": "sans-serif"}):
-        figure, axes = plt.subplots(figsize=(8, 3.4), layout="constrained")
-        width = 0.8 / len(systems)
-        for number, system in enumerate(systems):
-            heights = [next(row.asr for row in rows if row.attack == attack and row.defense == system) for attack in attacks]
-            places = [place + (number - (len(systems) - 1) / 2) * width for place in range(len(attacks))]
-            bars = axes.bar(places, heights, width * 0.92, label=system, color=COLOURS[number % len(COLOURS)])
-            axes.bar_label(bars, fmt="%.2f", fontsize=8, padding=1)
-        axes.set_xticks(range(len(attacks)), attacks)
-        axes.set_ylim(0, 1.12)
-        axes.set_ylabel(f"ASR@{rows[0].k} (lower is better)")
-        axes.spines[["top", "right"]].set_visible(False)
-        figure.legend(loc="outside upper center", ncols=len(systems), frameon=False, fontsize=9)
-        out = io.StringIO()
-        figure.savefig(out, format="svg", transparent=True, metadata={"Date": None})
-        plt.close(figure)
-    return out.getvalue()[out.getvalue().index("<svg") :]
 
 
 def _commit() -> str:

@@ -1,0 +1,60 @@
+"""HotFlip: words chosen by the encoder's gradient (Ebrahimi et al., arXiv 1712.06751; on retrieval, arXiv 2310.19156)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ragguard.attacks.base import Target, ThreatModel
+from ragguard.attacks.flips import CALLS, WORDS, Cache, Strategy, Template, WhiteBox, WhiteBoxEncoder, Writer, excerpt, flip
+from ragguard.attacks.planted import Place, PlantedAttack
+from ragguard.checks import positive
+from ragguard.types import Document
+from ragguard.vectors import encode_one_query
+
+
+class HotFlip(PlantedAttack):
+    """Plants words that pull a passage towards the query, found from random words: none of the query's is needed."""
+
+    base = "hotflip"
+    family = "A"
+    threat = ThreatModel(knows=("query", "encoder"))
+    strategy: Strategy = staticmethod(flip)
+
+    def __init__(
+        self,
+        encoder: WhiteBoxEncoder,
+        passages: Sequence[Document],
+        *,
+        words: int = WORDS,
+        calls: int = CALLS,
+        places: Sequence[Place] = ("front",),
+        cache: Cache | None = None,
+        seed: int = 0,
+    ) -> None:
+        """Configure.
+
+        Args:
+            encoder: The retriever's, with its weights.
+            passages: Carriers; the words are optimised in an excerpt of one of them.
+            words: Length of the trigger.
+            calls: Texts encoded for a target; a gradient counts as three. The attack's `effort`.
+            places: Where the trigger is planted, and optimised.
+            cache: Keeps triggers between runs.
+            seed: Of everything random.
+
+        Raises:
+            InvalidInputError: If there are no passages or places, a number is below 1, or the encoder shows no weights.
+        """
+        super().__init__(passages, places=places, seed=seed)
+        self._words = positive(words, "words")
+        self._encoder = encoder
+        self._writer = Writer(WhiteBox(encoder), self.strategy, calls=calls, cache=cache)
+        self.series, self.effort = self.name, calls
+
+    def trigger(self, target: Target, generator: np.random.Generator) -> str:
+        """Words optimised against a target in an excerpt of a random passage."""
+        carrier = excerpt(self._passages[int(generator.integers(len(self._passages)))].text)
+        goal = encode_one_query(self._encoder, target.query)
+        return self._writer(Template.planted(carrier, self._words, self._places), goal, generator)

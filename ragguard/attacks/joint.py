@@ -1,0 +1,208 @@
+"""An attacker who runs the guard himself and climbs its own ranking: one joint objective, whatever the guard computes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, MutableMapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ragguard.attacks.base import Attack, Target, ThreatModel
+from ragguard.errors import InvalidInputError
+from ragguard.protocols import Defense, Encoder, Retriever
+from ragguard.text import canonical, words
+from ragguard.types import Document, Hit, Vectors
+from ragguard.vectors import encode_one_query
+
+LITTER = 12
+"""Candidate documents tried at a time: a batch, and few enough that good moves are built upon soon."""
+
+Placed = tuple[tuple[float, str], ...]
+"""The trigger: words, and where each stands as a share of the carrier's words before it."""
+
+
+class JointAttack(Attack):
+    """Hill climbing over what is planted where, scored by the guard's own verdict among the honest candidates.
+
+    The score of a document is the margin by which the guard ranks it above the k-th best honest candidate; if it is dropped, its
+    suspicion, which the attacker lowers first; if it is not retrieved, its similarity. Moves plant, delete, shift and exchange
+    parts of the query. Works against any defense, and best where `Verdict.suspicion` is told.
+    """
+
+    family = "A"
+    threat = ThreatModel(knows=("query", "corpus", "encoder", "defense"))
+
+    def __init__(
+        self,
+        passages: Sequence[Document],
+        retriever: Retriever,
+        encoder: Encoder,
+        guard: Callable[[Encoder], Defense],
+        *,
+        calls: int = 1000,
+        share: float = 0.25,
+        k: int = 10,
+        depth: int = 20,
+        cache: MutableMapping[str, str] | None = None,
+        seed: int = 0,
+    ) -> None:
+        """Configure.
+
+        Args:
+            passages: Carriers, drawn at random without repetition for a target.
+            retriever: Finds the honest candidates, which the attacker knows.
+            encoder: The encoder of retriever and guard.
+            guard: Builds the attacker's own copy of the guard.
+            calls: Texts the attacker may encode for each target, the guard's evidence included.
+            share: Largest share of a document's words that are trigger.
+            k: Results per query.
+            depth: Candidates the guard is given.
+            cache: Keeps what was found; None forgets.
+            seed: Of everything random.
+
+        Raises:
+            InvalidInputError: If there are no passages, or a number is out of range.
+        """
+        super().__init__(seed=seed)
+        if not passages or calls < 1 or not 0 < share < 1 or not 0 < k <= depth:
+            raise InvalidInputError("a joint attack needs passages, calls, a share between 0 and 1, and k of at most the depth")
+        self._passages, self._retriever, self._k, self._depth, self._share = passages, retriever, k, depth, share
+        self._encoder = _Counting(encoder)
+        self._build, self._cache, self._calls = guard, cache, calls
+        named = guard(self._encoder).name
+        self.series, self.effort = f"joint against {named}", calls
+        self.name = f"joint:{named}:{calls}"
+
+    def craft(self, target: Target, generator: np.random.Generator) -> Iterator[str]:
+        """One random passage after another, with what was found for the first planted at the same places."""
+        order = generator.permutation(len(self._passages))
+        carriers = (_words(self._passages[int(row)].text) for row in order)
+        first = next(carriers)
+        settings = [self.name, self._encoder.name, self._k, self._depth, self._share, self._seed, target.query, first]
+        key = hashlib.sha256(json.dumps(settings).encode()).hexdigest()
+        known = self._cache.get(key) if self._cache is not None else None
+        placed = tuple((at, word) for at, word in json.loads(known)) if known else self._search(target, first, generator)
+        if self._cache is not None:
+            self._cache[key] = json.dumps(placed)
+        yield _written(first, placed)
+        for carrier in carriers:
+            yield _written(carrier, placed)
+
+    def _search(self, target: Target, carrier: list[str], generator: np.random.Generator) -> Placed:
+        query = _words(target.query)
+        most = max(len(query), int(self._share / (1 - self._share) * len(carrier)))
+        judge = _Judge(self._encoder, self._build(self._encoder), self._retriever, target.query, self._k, self._depth)
+        self._encoder.calls = 0
+        litter = [one for one in _starts(query) if len(one) <= most]
+        best, best_value = litter[0], -np.inf
+        while True:
+            values = judge.values([_written(carrier, placed) for placed in litter])
+            top = int(np.argmax(values))
+            if values[top] > best_value:
+                best, best_value = litter[top], values[top]
+            per_text = self._encoder.calls / judge.judged
+            if self._encoder.calls + LITTER * per_text > self._calls:
+                return best
+            litter = [_moved(best, query, most, generator) for _ in range(LITTER)]
+
+
+class _Counting:
+    """An encoder that counts the texts it encoded."""
+
+    def __init__(self, encoder: Encoder) -> None:
+        self._encoder, self.calls = encoder, 0
+        self.name, self.dimension = encoder.name, encoder.dimension
+
+    def encode_query(self, texts: Sequence[str]) -> Vectors:
+        self.calls += len(texts)
+        return self._encoder.encode_query(texts)
+
+    def encode_document(self, texts: Sequence[str]) -> Vectors:
+        self.calls += len(texts)
+        return self._encoder.encode_document(texts)
+
+
+@dataclass
+class _Judge:
+    """What the guard makes of a document that is planted among the honest candidates of one query."""
+
+    encoder: Encoder
+    guard: Defense
+    retriever: Retriever
+    query: str
+    k: int
+    depth: int
+    judged: int = 0
+
+    def __post_init__(self) -> None:
+        self._honest = list(self.retriever.retrieve(self.query, self.depth))
+        self._vector = encode_one_query(self.encoder, self.query)
+
+    def values(self, texts: Sequence[str]) -> list[float]:
+        self.judged += len(texts)
+        similarities = self.encoder.encode_document(texts) @ self._vector
+        planted = [Hit(Document("planted", text), float(s)) for text, s in zip(texts, similarities, strict=True)]
+        least = self._honest[-1].score if len(self._honest) == self.depth else -1.0
+        found = [hit for hit in planted if hit.score > least]
+        if prepare := getattr(self.guard, "prepare", None):
+            prepare([hit.document for hit in found])  # in one batch
+        return [self._value(hit) if hit.score > least else hit.score - 10 for hit in planted]
+
+    def _value(self, mine: Hit) -> float:
+        hits = sorted([*self._honest, mine], key=lambda hit: -hit.score)[: self.depth]
+        result = self.guard(self.query, hits, self.k)
+        passed = [*result.kept, *result.reserve]
+        others = [hit.score for hit in passed if hit.document.id != "planted"]
+        for hit in passed:
+            if hit.document.id == "planted":
+                bar = others[self.k - 1] if len(others) >= self.k else min(others, default=0.0)
+                return hit.score - bar + 0.01 * mine.score  # similarity decides where the guard's scores tie
+        suspicion = next((v.suspicion for v in result.verdicts_on("planted") if v.suspicion is not None), 0.0)
+        return -5 - suspicion
+
+
+def _words(text: str) -> list[str]:
+    text = canonical(text).text
+    return [text[span.start : span.end] for span in words(text)]
+
+
+def _starts(query: list[str]) -> list[Placed]:
+    """The query in front, spread once to four times, and in front of each of two to five parts."""
+    starts: list[Placed] = [tuple((0.0, word) for word in query)]
+    for times in range(1, 5):
+        dealt = query * times
+        starts.append(tuple((i / len(dealt), word) for i, word in enumerate(dealt)))
+        starts.append(tuple((i / (times + 1), word) for i in range(times + 1) for word in query))
+    return starts
+
+
+def _moved(placed: Placed, query: list[str], most: int, generator: np.random.Generator) -> Placed:
+    """One to three random changes: part of the query planted, or words deleted, shifted, exchanged."""
+    made = list(placed)
+    for _ in range(int(generator.integers(1, 4))):
+        kind = int(generator.integers(4))
+        if kind == 0:
+            start = int(generator.integers(len(query)))
+            part = query[start : start + int(generator.integers(1, len(query) + 1))]
+            at = float(generator.random())
+            made += [(at, word) for word in part]
+        elif kind == 1 and len(made) > 1:
+            del made[int(generator.integers(len(made)))]
+        elif kind == 2:
+            row = int(generator.integers(len(made)))
+            made[row] = (float(generator.random()), made[row][1])
+        else:
+            row = int(generator.integers(len(made)))
+            made[row] = (made[row][0], query[int(generator.integers(len(query)))])
+    while len(made) > most:
+        del made[int(generator.integers(len(made)))]
+    return tuple(sorted(made, key=lambda pair: pair[0]))
+
+
+def _written(carrier: list[str], placed: Placed) -> str:
+    made = list(carrier)
+    for at, word in reversed(placed):
+        made.insert(int(at * len(carrier)), word)
+    return " ".join(made)

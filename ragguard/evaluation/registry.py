@@ -1,0 +1,222 @@
+"""Attacks and defenses by the names that the command line knows."""
+
+from __future__ import annotations
+
+import ast
+import difflib
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Literal
+
+from ragguard import attacks
+from ragguard.attacks import Attack, Prepared, ThreatModel
+from ragguard.defenses import BaseDefense, RAGMask, RAGPart, RAGPartSearch
+from ragguard.encoders import SentenceTransformerEncoder
+from ragguard.errors import InvalidInputError
+from ragguard.evaluation.datasets import Dataset, load_paraphrases
+from ragguard.evaluation.experiment import Corpus, System
+from ragguard.protocols import Defense, Encoder
+from ragguard.retriever import GuardedRetriever, GuardPolicy
+from ragguard.types import Document
+
+OVERFETCH = 2
+"""Candidates of a guard in a benchmark, as a multiple of k: masks are dear, and what poison there is ranks high."""
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What attacks and defenses are built from.
+
+    Attributes:
+        dataset: Corpus and queries.
+        encoder: Of index and defenses.
+        model: The same, uncached, for attacks that know its weights.
+        triggers: Optimised triggers, kept between runs.
+        others: Queries like the targets, which an attacker may know where the targets are unknown to him.
+        corpus: The undefended retriever, filled.
+        k: Results per query.
+        seed: Of everything random.
+    """
+
+    dataset: Dataset
+    encoder: Encoder
+    model: SentenceTransformerEncoder
+    triggers: MutableMapping[str, str]
+    others: tuple[str, ...]
+    corpus: Corpus
+    k: int
+    seed: int
+
+
+def parse(spec: str) -> tuple[str, dict[str, Any]]:
+    """Split `name(option=value, ...)`, values being Python literals.
+
+    Raises:
+        InvalidInputError: If it reads otherwise.
+    """
+    name, bracket, rest = spec.partition("(")
+    try:
+        call = ast.parse(f"f({rest}" if bracket else "f()", mode="eval").body
+        if not isinstance(call, ast.Call) or call.args or any(word.arg is None for word in call.keywords):
+            raise ValueError("options must be name=value")
+        return name.strip(), {str(word.arg): ast.literal_eval(word.value) for word in call.keywords}
+    except (SyntaxError, ValueError) as error:
+        raise InvalidInputError(f"{spec!r} is not name or name(option=value, ...): {error}") from error
+
+
+def build_attacks(spec: str, bench: Bench) -> list[Attack]:
+    """The attack, or the attacks of a budget curve, of a name with options.
+
+    Raises:
+        InvalidInputError: If the name is unknown (the nearest are suggested) or the options do not fit.
+    """
+    name, options = parse(spec)
+    made = _call("attack", name, ATTACKS, options, bench)
+    return made if isinstance(made, list) else [made]
+
+
+def build_system(spec: str, bench: Bench) -> System:
+    """The system of a defense's name with options; `a+b` applies a, then b; `module:factory` finds one's own.
+
+    A factory of one's own takes a `Bench` and the options as keywords, and returns a `Defense`.
+
+    Raises:
+        InvalidInputError: If the name is unknown (the nearest are suggested) or the options do not fit.
+    """
+    name, options = parse(spec.partition("+")[0])
+    if name in WHOLE_CORPUS:
+        system: System = _call("defense", name, WHOLE_CORPUS, options, bench)
+        return system
+    made = [_call("defense", name, DEFENSES, options, bench) for name, options in map(parse, spec.split("+"))]
+    policy = GuardPolicy(overfetch=OVERFETCH, max_overfetch=2 * OVERFETCH)
+
+    def prepare(documents: Sequence[Document]) -> None:
+        for defense in made:
+            if isinstance(defense, BaseDefense):
+                defense.prepare(documents)
+
+    named = " + ".join(defense.name for defense in made)
+    return System(named, partial(GuardedRetriever, defenses=made, policy=policy), prepare, OVERFETCH * bench.k)
+
+
+def _call(kind: str, name: str, known: Mapping[str, Callable[..., Any]], options: Mapping[str, Any], bench: Bench) -> Any:
+    if ":" in name:
+        module, _, attribute = name.partition(":")
+        try:
+            factory = getattr(import_module(module), attribute)
+        except (ImportError, AttributeError) as error:
+            raise InvalidInputError(f"{kind} {name!r} cannot be imported: {error}") from error
+    elif name in known:
+        factory = known[name]
+    else:
+        everything = sorted({*known, *(WHOLE_CORPUS if kind == "defense" else ())})
+        near = difflib.get_close_matches(name, everything, n=3, cutoff=0.5)
+        hint = f"did you mean {', '.join(near)}?" if near else f"there are {', '.join(everything)}"
+        raise InvalidInputError(f"unknown {kind} {name!r}; {hint}")
+    try:
+        return factory(bench, **options)
+    except TypeError as error:
+        raise InvalidInputError(f"{kind} {name!r} does not take {dict(options)}: {error}") from error
+
+
+def _ragpart_corpus(bench: Bench, **options: Any) -> System:
+    defense = RAGPart(bench.encoder, **options)
+    return System(f"{defense.name} over the corpus", partial(RAGPartSearch, defense=defense), defense.prepare)
+
+
+def _texts(bench: Bench, attack: str, family: Literal["A", "B"] = "B") -> Attack:
+    names = sorted({text.attack for text in bench.dataset.attack_texts})
+    if attack not in names:
+        raise InvalidInputError(f"{bench.dataset.name} has no attack texts {attack!r}; it has {names}")
+    texts: dict[str, list[str]] = {}
+    for one in bench.dataset.attack_texts:
+        if one.attack == attack:
+            texts.setdefault(one.query_id, []).append(one.text)
+    return Prepared(attack, family, ThreatModel(knows=("query", "answer")), texts)
+
+
+def _joint(bench: Bench, defense: str = "ragmask", calls: Sequence[int] = (100, 400, 1600), **options: Any) -> list[Attack]:
+    name, settings = parse(defense)
+    if name not in DEFENSES:
+        raise InvalidInputError(f"a joint attack climbs one of {', '.join(DEFENSES)}, not {defense!r}")
+
+    def guard(encoder: Encoder) -> Defense:
+        built: Defense = _call("defense", name, DEFENSES, settings, replace(bench, encoder=encoder))
+        return built
+
+    depth = OVERFETCH * bench.k
+    known = {"k": bench.k, "depth": depth, "cache": bench.triggers, "seed": bench.seed, **options}
+    documents = bench.dataset.documents
+    return [attacks.JointAttack(documents, bench.corpus, bench.model, guard, calls=each, **known) for each in calls]
+
+
+def _paraphrase(bench: Bench, file: str | None = None, **options: Any) -> Attack:
+    prepared = load_paraphrases(Path(file)) if file else bench.dataset.paraphrases
+    if not prepared:
+        raise InvalidInputError(f"{bench.dataset.name} has no paraphrases.jsonl; give one: paraphrase(file='...')")
+    return attacks.Paraphrase(bench.dataset.documents, prepared=prepared, seed=bench.seed, **options)
+
+
+def _planted(attack: Callable[..., Attack]) -> Callable[..., Attack]:
+    return lambda bench, **options: attack(bench.dataset.documents, seed=bench.seed, **options)
+
+
+def _written(attack: Callable[..., Attack]) -> Callable[..., Attack]:
+    return lambda bench, **options: attack(seed=bench.seed, **options)
+
+
+def _optimised(attack: Callable[..., Attack], *given: Callable[[Bench], object]) -> Callable[..., Attack]:
+    return lambda bench, **options: attack(
+        bench.model, *(one(bench) for one in given), cache=bench.triggers, seed=bench.seed, **options
+    )
+
+
+def _documents(bench: Bench) -> Sequence[Document]:
+    return bench.dataset.documents
+
+
+def _others(bench: Bench) -> Sequence[str]:
+    return bench.others
+
+
+def _curve(attack: Callable[..., Attack], option: str, values: Sequence[int]) -> Callable[..., list[Attack]]:
+    """An attack at every point of its budget curve, or at the one that is given."""
+    return lambda bench, **options: [
+        attack(bench.dataset.documents, seed=bench.seed, **{option: value, **options})
+        for value in ([options[option]] if option in options else values)
+    ]
+
+
+WHOLE_CORPUS: dict[str, Callable[..., System]] = {
+    "none": lambda bench: System("none", lambda corpus: corpus, depth=1),  # noqa: ARG005
+    "ragpart-corpus": _ragpart_corpus,
+}
+DEFENSES: dict[str, Callable[..., Defense]] = {
+    "ragpart": lambda bench, **options: RAGPart(bench.encoder, **options),
+    "ragmask": lambda bench, **options: RAGMask(bench.encoder, **options),
+}
+ATTACKS: dict[str, Callable[..., Attack | list[Attack]]] = {
+    "adaptive-ragmask": _curve(attacks.SpreadAgainstRAGMask, "rounds", (1, 2, 3, 4, 5)),
+    "adaptive-ragpart": _curve(attacks.RepeatAgainstRAGPart, "copies", (1, 2, 3, 4, 5)),
+    "adversarial-decoding": _optimised(attacks.AdversarialDecoding, _documents),
+    "corpus-poisoning": _optimised(attacks.CorpusPoisoning, _others),
+    "edit": _written(attacks.Edit),
+    "framing": _written(attacks.Framing),
+    "gaslite": _optimised(attacks.GASLITE, _documents),
+    "hidden-text": _planted(attacks.HiddenText),
+    "hotflip": _optimised(attacks.HotFlip, _documents),
+    "injection": _planted(attacks.PromptInjection),
+    "jamming": _written(attacks.Jamming),
+    "joint": _joint,
+    "keyword-stuffing": _planted(attacks.KeywordStuffing),
+    "paraphrase": _paraphrase,
+    "phantom": _optimised(attacks.Phantom, _documents, _others),
+    "poisonedrag": _written(attacks.PoisonedRAG),
+    "poisonedrag-whitebox": _optimised(attacks.PoisonedRAGWhiteBox),
+    "query-copy": _planted(attacks.QueryCopy),
+    "sybil": _written(attacks.Sybil),
+    "texts": _texts,
+}
