@@ -17,6 +17,7 @@ $(VENV)/.ready: pyproject.toml constraints.txt $(LLAMA)/pyproject.toml
 	$(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/python -m pip install --quiet uv
 	$(if $(LINKS),UV_FIND_LINKS=$(LINKS)) $(BIN)/uv pip install --quiet --python $(BIN)/python -e '.[dev]' -e $(LLAMA) -c constraints.txt
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps model2vec skeletoken
 	touch $@
 
 demo: setup

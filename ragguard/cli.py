@@ -103,7 +103,7 @@ def bench(
     documents: Annotated[int, typer.Option(min=1, help="Poisoned documents for each query.")] = 3,
     tokens: Annotated[int | None, typer.Option(min=1, help="Longest poisoned document, in words.")] = None,
     together: Annotated[bool, typer.Option(help="Plant against all queries at once, as PoisonedRAG does.")] = False,
-    retriever: Annotated[str, typer.Option(help="dense or bm25.")] = "dense",
+    retriever: Annotated[str, typer.Option(help="dense, bm25, or static.")] = "dense",
     model: Annotated[str | None, typer.Option(help="A sentence-transformers model; without it, the offline one.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the drawn queries and the attacks.")] = 0,
     cache: Annotated[Path, typer.Option(help="Folder of embeddings and triggers, kept between runs.")] = CACHE,
@@ -166,12 +166,13 @@ def _table(rows: Sequence[Row]) -> Table:
     k = rows[0].k
     caption = (
         f"ASR@{k}: a poisoned document is in the top {k}; lower is better. SR@{k}: an answering passage is; higher is better. "
+        f"Clean harmed: share of questions that lose a document of their top {k} without any attack. "
         "(A) carries a retrieval trigger, (B) is a fluent lie."
     )
     table = Table(caption=caption)
     for column in ("attack", "defense"):
         table.add_column(column)
-    for column in (f"ASR@{k}", f"SR@{k}", "clean SR", "ms/query"):
+    for column in (f"ASR@{k}", f"SR@{k}", "clean SR", "clean harmed", "ms/query"):
         table.add_column(column, justify="right")
     last = ""
     for row in rows:
@@ -179,7 +180,8 @@ def _table(rows: Sequence[Row]) -> Table:
             table.add_section()
         asr = Text(f"{row.asr:.2f}", style="red" if row.asr > 0.1 else "green")
         attack = f"{row.attack} ({row.family})" if row.attack != last else ""
-        table.add_row(attack, row.defense, asr, f"{row.sr:.2f}", f"{row.clean_sr:.2f}", f"{row.ms_per_query:.1f}")
+        rates = (f"{rate:.2f}" for rate in (row.sr, row.clean_sr, row.clean_loss))
+        table.add_row(attack, row.defense, asr, *rates, f"{row.ms_per_query:.1f}")
         last = row.attack
     return table
 

@@ -14,7 +14,7 @@ from ragguard.attacks.hotflip import HotFlip
 from ragguard.attacks.phantom import Phantom
 from ragguard.attacks.planted import Place, plant
 from ragguard.attacks.poisonedrag import PoisonedRAG, PoisonedRAGWhiteBox
-from ragguard.demo import DATA
+from ragguard.demo.scenario import DATA
 from ragguard.encoders import SentenceTransformerEncoder
 from ragguard.errors import InvalidInputError
 from ragguard.evaluation.datasets import load

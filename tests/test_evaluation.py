@@ -128,11 +128,11 @@ def test_the_experiment_counts_what_it_says(demo: datasets.Dataset, index: Dense
     assert (rows[0].poison_precision, rows[0].poison_recall) == (2 / 5, 1.0)
     assert rows[0].poison_f1 == pytest.approx(4 / 7)
     assert rows[2].asr > 0.9
-    assert rows[0].intervals["asr"] == (pytest.approx(0.6915, abs=1e-3), 1.0)  # exact binomial, 10 of 10
+    assert rows[0].intervals["asr"] == pytest.approx((0.6915, 1.0), abs=1e-3)  # exact binomial, 10 of 10
     assert len(steps) == experiment.steps(1, 3, 10)
     assert sorted(document.text for document in index.documents) == before
     (same,) = [c for c in metrics.comparisons([trial], demo.relevant, 5) if (c.metric, c.second) == ("asr", "honest only")]
-    assert (same.difference, same.p) == (1.0, pytest.approx(2 / 2**10))
+    assert (same.difference, same.p) == pytest.approx((1.0, 2 / 2**10))
 
 
 def test_an_edited_document_replaces_its_original_and_is_relevant_no_more(demo: datasets.Dataset, index: DenseIndex) -> None:
@@ -177,7 +177,7 @@ def test_a_guard_that_drops_honest_documents_is_found_out(demo: datasets.Dataset
 def test_an_interval_covers_the_mean_and_is_no_point() -> None:
     low, high = metrics.interval(np.array([0.0, 1.0] * 20))
     assert low < 0.4 < 0.6 < high
-    assert metrics.interval(np.zeros(20)) == (0.0, pytest.approx(0.168, abs=1e-3))
+    assert metrics.interval(np.zeros(20)) == pytest.approx((0.0, 0.168), abs=1e-3)
 
 
 def test_targets_are_drawn_with_a_seed_and_know_what_the_dataset_knows(demo: datasets.Dataset) -> None:

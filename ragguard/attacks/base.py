@@ -75,7 +75,8 @@ class Budget:
     """What an attacker may spend.
 
     Attributes:
-        documents: Documents for each target; for attacks on all targets together, documents in all.
+        documents: Documents for each target, at most as many as there are where they are edited; for attacks on all targets
+            together, documents in all.
         tokens: Longest document, in tokens (words, as `ragguard.text.words` counts them); None is no limit.
     """
 
@@ -139,7 +140,7 @@ class Attack(ABC):
 
     def _tagged(self, made: Iterable[str | Document], budget: Budget, target: str) -> list[Document]:
         found = list(islice(made, budget.documents))
-        if len(found) < budget.documents:
+        if len(found) < (1 if self.threat.edits else budget.documents):  # there may be fewer documents to edit
             raise InvalidInputError(
                 f"attack {self.name!r} made {len(found)} of {budget.documents} documents for {target!r}; "
                 f"ask for fewer, or give it more to write with"

@@ -24,6 +24,7 @@ from ragguard.evaluation.experiment import Corpus, Experiment, Trial
 from ragguard.evaluation.files import write_whole
 from ragguard.evaluation.registry import Bench, build_attacks, build_system
 from ragguard.evaluation.sources import with_sources
+from ragguard.evaluation.static import distilled
 from ragguard.index import DenseIndex
 
 TRIAL = TypeAdapter(Trial)
@@ -39,10 +40,12 @@ class BenchSettings(BaseModel):
         dataset: Folder in BEIR layout, or a name (see `ragguard.evaluation.remote.find`).
         attacks: Names with options.
         defenses: Names with options; the first is what others are compared with.
-        retriever: What finds candidates: the encoder's exact nearest neighbours, or BM25.
+        retriever: What finds candidates: nearest neighbours by the encoder, by a static embedding distilled from it, or BM25.
+            Guards use the encoder in any case, and attacks that know weights know the encoder's.
         model: Name or path of a sentence-transformers model; None takes the offline one.
         k: Results per query.
-        queries: How many queries are attacked.
+        queries: How many queries are attacked, drawn with the seed.
+        ids: The queries to attack, by id, instead.
         documents: Poisoned documents for each query; for attacks on all queries together, in all.
         tokens: Longest poisoned document.
         together: Whether the poison against all queries is there at once (PoisonedRAG's protocol; the other is RAGPart's).
@@ -54,10 +57,11 @@ class BenchSettings(BaseModel):
     dataset: str
     attacks: tuple[str, ...] = Field(min_length=1)
     defenses: tuple[str, ...] = Field(min_length=1)
-    retriever: Literal["dense", "bm25"] = "dense"
+    retriever: Literal["dense", "bm25", "static"] = "dense"
     model: str | None = None
     k: int = Field(default=10, ge=1)
     queries: int = Field(default=100, ge=1)
+    ids: tuple[str, ...] = ()
     documents: int = Field(default=3, ge=1)
     tokens: int | None = Field(default=None, ge=1)
     together: bool = False
@@ -112,9 +116,10 @@ def run(
     else:
         model = SentenceTransformerEncoder.offline(progress=False)
     encoder = CachedEncoder(model, cache)
-    targets = datasets.targets(dataset, settings.queries, settings.seed)
+    drawn = [datasets.target(dataset, name) for name in settings.ids]
+    targets = drawn or datasets.targets(dataset, settings.queries, settings.seed)
     step(f"indexing {len(dataset.documents)} documents", 0, len(settings.attacks))
-    corpus: Corpus = DenseIndex(encoder) if settings.retriever == "dense" else BM25Index()
+    corpus = _corpus(settings.retriever, encoder, model, cache)
     corpus.add(with_sources(dataset.documents, settings.seed))
     others = datasets.others(dataset, targets, OTHERS, settings.seed)
     bench = Bench(dataset, encoder, model, TextCache(cache), others, corpus, settings.k, settings.seed)
@@ -168,6 +173,12 @@ def run(
     report.write_json(out / "results.json", result.rows, details, result.comparisons)
     report.write_html(out / "report.html", result.rows, details, result.findings, result.examples)
     return result
+
+
+def _corpus(retriever: str, encoder: CachedEncoder, model: SentenceTransformerEncoder, cache: Path) -> Corpus:
+    if retriever == "bm25":
+        return BM25Index()
+    return DenseIndex(encoder if retriever == "dense" else CachedEncoder(distilled(model, cache), cache))
 
 
 def _parts(out: Path, settings: BenchSettings, attacks: Sequence[str], resume: bool) -> Path:

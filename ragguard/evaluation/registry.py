@@ -81,7 +81,7 @@ def build_attacks(spec: str, bench: Bench) -> list[Attack]:
 def build_system(spec: str, bench: Bench) -> System:
     """The system of a defense's name with options; `a+b` applies a, then b; `module:factory` finds one's own.
 
-    A factory of one's own takes a `Bench` and the options as keywords, and returns a `Defense`.
+    A factory of one's own takes a `Bench` and the options as keywords, and returns a `Defense` or a `System`.
 
     Raises:
         InvalidInputError: If the name is unknown (the nearest are suggested) or the options do not fit.
@@ -91,6 +91,8 @@ def build_system(spec: str, bench: Bench) -> System:
         system: System = _call("defense", name, WHOLE_CORPUS, options, bench)
         return system
     made = [_call("defense", name, DEFENSES, options, bench) for name, options in map(parse, spec.split("+"))]
+    if isinstance(made[0], System):
+        return made[0]
     policy = GuardPolicy(overfetch=OVERFETCH, max_overfetch=2 * OVERFETCH)
 
     def prepare(documents: Sequence[Document]) -> None:
