@@ -69,20 +69,8 @@ def settings(folder: Path) -> dict[str, BenchSettings]:
     return {
         "nq_dev": BenchSettings(dataset=nq, attacks=everything, defenses=(*OURS, *PEERS), ids=paraphrased[:20]),
         "nq_dev_joint": BenchSettings(dataset=nq, attacks=JOINT, defenses=OURS, ids=paraphrased[:8], documents=1),
-        "nq_dev_bm25": BenchSettings(
-            dataset=nq,
-            attacks=(*WORDS, "hotflip"),
-            defenses=("none", "ragpart", "ragmask"),
-            ids=paraphrased[:20],
-            retriever="bm25",
-        ),
-        "nq_dev_static": BenchSettings(
-            dataset=nq,
-            attacks=(*WORDS, "hotflip"),
-            defenses=("none", "ragpart", "ragmask"),
-            ids=paraphrased[:20],
-            retriever="static",
-        ),
+        "nq_dev_bm25": BenchSettings(retriever="bm25", **other),
+        "nq_dev_static": BenchSettings(retriever="static", **other),
         "scifact": BenchSettings(dataset=str(folder / "scifact"), attacks=WORDS, defenses=OURS, queries=20),
         "msmarco_dev": BenchSettings(
             dataset=str(folder / "msmarco_dev"), attacks=(*WORDS, "poisonedrag"), defenses=(*OURS, *PEERS), queries=20

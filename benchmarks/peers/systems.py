@@ -30,20 +30,16 @@ def trustrag(bench: Bench, **options: Any) -> System:
 
 def gmtp(bench: Bench, **options: Any) -> System:
     """GMTP with a bigram model of the corpus, for want of a masked language model."""
-    dataset = bench.dataset
-    texts = {document.id: document.text for document in dataset.documents}
-    benign = [(query, texts[name]) for key, query in dataset.queries.items() for name in sorted(dataset.relevant[key])]
-    learned = Bigrams(bench.model, list(texts.values()))
-    return _system(
-        GMTP(bench.model, learned, [pair for pair in benign if pair[0] in bench.others] or benign, **options), bench, AS_READ
-    )
+    texts = {document.id: document.text for document in bench.dataset.documents}
+    pairs = [(query, texts[name]) for key, query in bench.dataset.queries.items() for name in bench.dataset.relevant[key]]
+    benign = sorted(pair for pair in pairs if pair[0] in bench.others) or sorted(pairs)
+    return _system(GMTP(bench.model, Bigrams(bench.model, list(texts.values())), benign, **options), bench, AS_READ)
 
 
 def perplexity(bench: Bench, **options: Any) -> System:
     """Perplexity under a bigram model of the corpus."""
-    return _system(
-        PerplexityFilter.of_corpus([document.text for document in bench.dataset.documents], **options), bench, FILLED_UP
-    )
+    texts = [document.text for document in bench.dataset.documents]
+    return _system(PerplexityFilter.of_corpus(texts, **options), bench, FILLED_UP)
 
 
 def near_duplicates(bench: Bench, **options: Any) -> System:
