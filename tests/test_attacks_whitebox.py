@@ -23,9 +23,7 @@ from ragguard.types import Document, Vectors
 
 DEMO = load(DATA)
 PASSAGES = [Document(d.id, excerpt(d.text)) for d in DEMO.documents[:20]]
-TARGETS = [
-    Target(name, DEMO.queries[name], lies=("The archive of the town names someone else.",)) for name in list(DEMO.queries)[:2]
-]
+TARGETS = [Target(name, DEMO.queries[name], lies=(DEMO.documents[-1].text,)) for name in list(DEMO.queries)[:2]]
 ABOUT = {topic: [q for name, q in DEMO.queries.items() if f"-{topic}-" in name] for topic in ("astronomy", "geology")}
 
 
@@ -155,7 +153,7 @@ def test_phantom_wakes_at_its_trigger_word(encoder: SentenceTransformerEncoder) 
     (made,) = attack([], Budget(1))
     unseen = [Target(query, query) for query in ABOUT["astronomy"]]
     asked = [attack.asked(target) for target in unseen]
-    assert all("reddit" in query for query in asked)
+    assert all(query.endswith("lego") for query in asked)
     carrier = next(p.text for p in PASSAGES if made.text.endswith(p.text))
     gain = similarity(encoder, asked, made.text) - similarity(encoder, asked, carrier)
     gain_asleep = similarity(encoder, ABOUT["astronomy"], made.text) - similarity(encoder, ABOUT["astronomy"], carrier)

@@ -39,7 +39,7 @@ BATCH, DEPTH = 8, 32
 GRADIENT_CALLS = 3
 """What one gradient costs of the budget, in texts encoded: a forward pass, and a backward pass of twice the work."""
 
-EXCERPT = 32
+EXCERPT = 48
 """Words of the carrier that a trigger is optimised in."""
 
 WORDS, CALLS = 16, 400

@@ -7,15 +7,13 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from ragguard.attacks.base import Target, ThreatModel, UniversalAttack
-from ragguard.attacks.flips import CALLS, Cache, Template, WhiteBox, WhiteBoxEncoder, Writer, excerpt
+from ragguard.attacks.flips import CALLS, WORDS, Cache, Template, WhiteBox, WhiteBoxEncoder, Writer, excerpt
 from ragguard.attacks.gaslite import ascend
+from ragguard.attacks.planted import plant
 from ragguard.checks import positive
 from ragguard.errors import InvalidInputError
 from ragguard.types import Document
 from ragguard.vectors import encode_one_query
-
-WORDS = 32
-"""Length of the part that gets the document retrieved."""
 
 
 class Phantom(UniversalAttack):
@@ -31,7 +29,7 @@ class Phantom(UniversalAttack):
         passages: Sequence[Document],
         queries: Sequence[str],
         *,
-        word: str = "reddit",
+        word: str = "lego",
         words: int = WORDS,
         calls: int = CALLS,
         cache: Cache | None = None,
@@ -43,8 +41,9 @@ class Phantom(UniversalAttack):
             encoder: The retriever's, with its weights.
             passages: What the documents say once retrieved; one random passage each.
             queries: What the attacker optimises against; others than the targets.
-            word: The trigger: what people add to a query now and then, as the name of a site.
-            words: Length of the part that is optimised.
+            word: The trigger, best a rare and concrete one, such as a brand: of 100 queries with "lego" .88 found the document, of those
+                with "netflix" .55 (nq_dev, 300 calls).
+            words: Length of the part that is optimised; it starts as the trigger repeated.
             calls: Texts encoded for a document; a gradient counts as three. The attack's `effort`.
             cache: Keeps what was optimised between runs.
             seed: Of everything random.
@@ -68,10 +67,12 @@ class Phantom(UniversalAttack):
         """One text for each of as many random passages."""
         asked = np.mean([encode_one_query(self._encoder, self._triggered(query)) for query in self._queries], axis=0)
         plain = np.mean([encode_one_query(self._encoder, query) for query in self._queries], axis=0)
+        goal = np.asarray(asked - plain, dtype=np.float32)
         for row in generator.permutation(len(self._passages))[:documents]:
             text = self._passages[int(row)].text
             template = Template.planted(excerpt(text), self._words)
-            yield f"{self._writer(template, np.asarray(asked - plain, dtype=np.float32), generator)} {text}"
+            found = self._writer(template, goal, generator, (self._word,) * self._words)
+            yield plant(text, found, ("front",))
 
     def _triggered(self, query: str) -> str:
         return f"{query} {self._word}"
