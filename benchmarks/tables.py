@@ -1,4 +1,4 @@
-"""Write the README's tables from the committed results, so that no number in it was typed."""
+"""Write the tables of README and study, and their pictures, from the committed results, so that no number was typed."""
 
 from __future__ import annotations
 
@@ -8,19 +8,24 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
-README = ROOT / "README.md"
+PAGES = (ROOT / "README.md", ROOT / "docs" / "study.md")
+IMAGES = ROOT / "docs" / "images"
 RESULTS = Path(__file__).parent / "results"
 
 
-def render(readme: str) -> str:
-    """The README with every block between `<!-- table: name -->` and `<!-- end -->` made anew."""
+def render(page: str) -> str:
+    """A page with every block between `<!-- table: name -->` and `<!-- end -->` made anew."""
 
     def block(match: re.Match[str]) -> str:
-        name = match.group(1)
-        result = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
-        return f"<!-- table: {name} -->\n{TABLES[name](result)}\n<!-- end -->"
+        kind, name = match.group(1), match.group(2) or match.group(1)
+        return f"{match.group(0).partition('-->')[0]}-->\n{TABLES[kind](_result(name))}\n<!-- end -->"
 
-    return re.sub(r"<!-- table: (\w+) -->.*?<!-- end -->", block, readme, flags=re.DOTALL)
+    return re.sub(r"<!-- table: (\w+)(?: of (\w+))? -->.*?<!-- end -->", block, page, flags=re.DOTALL)
+
+
+def _result(name: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
+    return found
 
 
 def _table(head: list[str], rows: list[list[str]]) -> str:
@@ -39,6 +44,52 @@ def _paper_rows(result: dict[str, Any]) -> str:
     return _table(["ASR@10", "once", "in the middle", "twice", "in all fragments", "clean SR@10"], lines)
 
 
+SHORT = {
+    "none": "none",
+    "RAGPart(N=5, k=3)": "RAGPart",
+    "RAGPart(N=5, k=2, share>0.5)": "RAGPart k=2 share>½",
+    "RAGMask(m=15, delta=0.05)": "RAGMask single",
+    "RAGMask(m=15, delta=0.05, groups)": "RAGMask",
+    "RAGPart(N=5, k=3) + RAGMask(m=15, delta=0.05, groups)": "both",
+    "RAGDefender (single_hop)": "RAGDefender",
+    "TrustRAG (clustering stage only)": "TrustRAG (clustering)",
+    "GMTP (bigram variant)": "GMTP (bigrams)",
+    "near duplicates (cosine 0.95)": "near duplicates",
+}
+
+
+def _compare(result: dict[str, Any]) -> str:
+    """ASR of every attack under every defense, after what each defense costs without any."""
+    rows = result["rows"]
+    k = rows[0]["k"]
+    defenses = list(dict.fromkeys(row["defense"] for row in rows))
+    lines = [["**clean: queries harmed**"], [f"**clean: SR@{k}**"]]
+    for defense in defenses:
+        mine = next(row for row in rows if row["defense"] == defense)
+        lines[0].append(f"{mine['clean_loss']:.2f}")
+        lines[1].append(f"{mine['clean_sr']:.2f}")
+    for attack in dict.fromkeys(row["attack"] for row in rows):
+        mine = {row["defense"]: row for row in rows if row["attack"] == attack}
+        family = next(iter(mine.values()))["family"]
+        lines.append([f"{attack} ({family})", *(f"{mine[defense]['asr']:.2f}" for defense in defenses)])
+    return _table([f"ASR@{k}", *(SHORT.get(defense, defense) for defense in defenses)], lines)
+
+
+def _scaling(result: dict[str, Any]) -> str:
+    """How many documents an attack needs for ASR@10 of 0.9, by corpus size; where simulated, both bounds."""
+    needed = result["needed"]
+    sizes = sorted({one["documents"] for one in needed})
+    lines = []
+    for attack in dict.fromkeys(one["attack"] for one in needed):
+        line = [f"{attack} ({next(one['family'] for one in needed if one['attack'] == attack)})"]
+        for size in sizes:
+            found = [one for one in needed if (one["attack"], one["documents"]) == (attack, size)]
+            counts = sorted({one["for_asr_0.9"] for one in found if one["for_asr_0.9"] is not None})
+            line.append("-".join(map(str, counts)) + (" (simulated)" if found[0]["simulated"] else ""))
+        lines.append(line)
+    return _table(["documents for ASR@10 >= 0.9, corpus of", *(f"{size:,}" for size in sizes)], lines)
+
+
 def _closed_form(result: dict[str, Any]) -> str:
     lines = [
         [f"N={s['n']}, k={s['k']}", str(s["combinations"]), f"{s['times_faster']:.1f}x", f"{s['times_smaller']:.1f}x"]
@@ -47,13 +98,45 @@ def _closed_form(result: dict[str, Any]) -> str:
     return _table(["RAGPart", "combinations", "faster", "smaller"], lines)
 
 
-def _overhead(result: dict[str, Any]) -> str:
-    lines = [[d["defense"], f"{d['added_ms']:.1f} ms", f"{d['guarded_over_unguarded']:.2f}"] for d in result["defenses"]]
-    return _table(["defense", "added per query", "guarded / unguarded"], lines)
+def _latency(result: dict[str, Any]) -> str:
+    lines = [
+        [
+            SHORT.get(d["defense"], d["defense"]),
+            f"{d['added_ms']:.1f} ms",
+            f"{d['guarded_over_unguarded']:.2f}",
+            f"{d['ingestion_over_embedding']:.1f}",
+        ]
+        for d in result["defenses"]
+    ]
+    return _table(["defense", "added per query", "guarded / unguarded", "ingestion / plain embedding"], lines)
 
 
-TABLES = {"paper_rows": _paper_rows, "closed_form": _closed_form, "overhead": _overhead}
+TABLES = {
+    "paper_rows": _paper_rows,
+    "closed_form": _closed_form,
+    "latency": _latency,
+    "compare": _compare,
+    "scaling": _scaling,
+}
+
+
+def pictures() -> None:
+    """Heat maps and budget curves of the comparisons."""
+    import matplotlib as mpl
+
+    from ragguard.evaluation import plots
+    from ragguard.evaluation.metrics import Row
+
+    mpl.use("svg")
+    for path in sorted(RESULTS.glob("compare_*.json")):
+        rows = [Row(**row) for row in json.loads(path.read_text(encoding="utf-8"))["rows"]]
+        drawn = {"heat_map": plots.heat_map(rows), "curves": plots.budget_curves(rows)}
+        for kind, picture in drawn.items():
+            if picture:
+                (IMAGES / f"{path.stem}_{kind}.svg").write_text(picture, encoding="utf-8")
 
 
 if __name__ == "__main__":
-    README.write_text(render(README.read_text(encoding="utf-8")), encoding="utf-8")
+    for page in PAGES:
+        page.write_text(render(page.read_text(encoding="utf-8")), encoding="utf-8")
+    pictures()

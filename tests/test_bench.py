@@ -72,7 +72,7 @@ def test_a_run_says_what_it_did_and_goes_on_after_an_interruption(folder: Path, 
     assert "query-copy: asking" not in steps
     rates = [(row.attack, row.defense, row.asr, row.sr, row.clean_sr, row.clean_loss) for row in whole.rows]
     assert [(row.attack, row.defense, row.asr, row.sr, row.clean_sr, row.clean_loss) for row in resumed.rows] == rates
-    with pytest.raises(InvalidInputError, match="other k; start anew"):
+    with pytest.raises(InvalidInputError, match="other k; resume it as it was"):
         bench.run(settings.model_copy(update={"k": 2}), tmp_path / "parts", tmp_path / "cache", resume=True)
 
 

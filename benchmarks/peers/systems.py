@@ -14,7 +14,7 @@ from ragguard.retriever import GuardedRetriever, GuardPolicy
 AS_READ = GuardPolicy(overfetch=1, max_overfetch=1)
 """For peers that judge what a model would read, the top k, and do not fill up again."""
 
-FILLED_UP = GuardPolicy(overfetch=2, max_overfetch=4)
+FILLED_UP = GuardPolicy(overfetch=2, max_overfetch=2)
 """For filters that judge each document alone, or against those before it."""
 
 

@@ -93,7 +93,7 @@ def build_system(spec: str, bench: Bench) -> System:
     made = [_call("defense", name, DEFENSES, options, bench) for name, options in map(parse, spec.split("+"))]
     if isinstance(made[0], System):
         return made[0]
-    policy = GuardPolicy(overfetch=OVERFETCH, max_overfetch=2 * OVERFETCH)
+    policy = GuardPolicy(overfetch=OVERFETCH, max_overfetch=OVERFETCH)  # all its candidates are prepared
 
     def prepare(documents: Sequence[Document]) -> None:
         for defense in made:
