@@ -16,7 +16,9 @@ RESULTS = ROOT / "benchmarks" / "results"
 PARAPHRASES = ROOT / "benchmarks" / "data" / "paraphrases-nq_dev.jsonl"
 
 OURS = ("none", "ragpart", "ragpart(k=2, min_share=0.5)", "ragmask(group_similarity=None)", "ragmask", "ragpart+ragmask")
-PEERS = tuple(f"benchmarks.peers.systems:{name}" for name in ("ragdefender", "trustrag", "gmtp", "perplexity", "near_duplicates"))
+PEERS = tuple(f"benchmarks.peers.systems:{name}" for name in ("ragdefender", "trustrag", "perplexity", "near_duplicates"))
+GMTP = "benchmarks.peers.systems:gmtp"
+"""A second a query, for a gradient of every document: apart, with the attacks it is meant for."""
 
 WORDS = (
     "query-copy",
@@ -68,6 +70,12 @@ def settings(folder: Path) -> dict[str, BenchSettings]:
     }
     return {
         "nq_dev": BenchSettings(dataset=nq, attacks=everything, defenses=(*OURS, *PEERS), ids=paraphrased[:20]),
+        "nq_dev_gmtp": BenchSettings(
+            dataset=nq,
+            attacks=("query-copy", "keyword-stuffing", "hotflip", "gaslite"),
+            defenses=("none", GMTP),
+            ids=paraphrased[:20],
+        ),
         "nq_dev_joint": BenchSettings(dataset=nq, attacks=JOINT, defenses=OURS, ids=paraphrased[:8], documents=1),
         "nq_dev_bm25": BenchSettings(retriever="bm25", **other),
         "nq_dev_static": BenchSettings(retriever="static", **other),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from statistics import median
 from typing import Any
 
-from benchmarks.compare_defenses import OURS, PEERS
+from benchmarks.compare_defenses import GMTP, OURS, PEERS
 from ragguard.demo.scenario import DATA
 from ragguard.encoders import OFFLINE_MODEL, SentenceTransformerEncoder
 from ragguard.evaluation import datasets, report
@@ -25,7 +25,7 @@ def measure() -> dict[str, Any]:
     index = DenseIndex(encoder)
     index.add(dataset.documents)
     bench = Bench(dataset, encoder, model, TextCache(), (), index, K, seed=0)
-    systems = [build_system(spec, bench) for spec in (*OURS, *PEERS)]
+    systems = [build_system(spec, bench) for spec in (*OURS, *PEERS, GMTP)]
     trial = Experiment(index, encoder, datasets.targets(dataset, QUERIES), systems, k=K).clean()
     ms = {name: median(answer.ms for answer in answers) for name, answers in trial.answers.items()}
     base = trial.encoding_ms + ms["none"]

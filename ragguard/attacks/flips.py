@@ -241,9 +241,9 @@ def flip(search: Search, generator: np.random.Generator) -> None:  # noqa: ARG00
                 break
 
 
-def excerpt(text: str) -> str:
+def shortened(text: str, count: int = EXCERPT) -> str:
     """The first words of a carrier, so that candidates are short."""
-    return text[: words(text)[:EXCERPT][-1].end]
+    return text[: words(text)[:count][-1].end]
 
 
 def replaced(trigger: Words, position: int, word: str) -> Words:

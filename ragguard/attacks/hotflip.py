@@ -7,7 +7,19 @@ from collections.abc import Sequence
 import numpy as np
 
 from ragguard.attacks.base import Target, ThreatModel
-from ragguard.attacks.flips import CALLS, WORDS, Cache, Strategy, Template, WhiteBox, WhiteBoxEncoder, Writer, excerpt, flip
+from ragguard.attacks.flips import (
+    CALLS,
+    EXCERPT,
+    WORDS,
+    Cache,
+    Strategy,
+    Template,
+    WhiteBox,
+    WhiteBoxEncoder,
+    Writer,
+    flip,
+    shortened,
+)
 from ragguard.attacks.planted import Place, PlantedAttack
 from ragguard.checks import positive
 from ragguard.types import Document
@@ -29,6 +41,7 @@ class HotFlip(PlantedAttack):
         *,
         words: int = WORDS,
         calls: int = CALLS,
+        excerpt: int = EXCERPT,
         places: Sequence[Place] = ("front",),
         cache: Cache | None = None,
         seed: int = 0,
@@ -37,9 +50,10 @@ class HotFlip(PlantedAttack):
 
         Args:
             encoder: The retriever's, with its weights.
-            passages: Carriers; the words are optimised in an excerpt of one of them.
+            passages: Carriers; a target's trigger is optimised in the one drawn first, and shared by the rest.
             words: Length of the trigger.
             calls: Texts encoded for a target; a gradient counts as three. The attack's `effort`.
+            excerpt: Words of that carrier that are read; a trigger spread over more of them than it was optimised in is weaker.
             places: Where the trigger is planted, and optimised.
             cache: Keeps triggers between runs.
             seed: Of everything random.
@@ -48,13 +62,14 @@ class HotFlip(PlantedAttack):
             InvalidInputError: If there are no passages or places, a number is below 1, or the encoder shows no weights.
         """
         super().__init__(passages, places=places, seed=seed)
-        self._words = positive(words, "words")
+        self._words, self._excerpt = positive(words, "words"), positive(excerpt, "excerpt")
         self._encoder = encoder
         self._writer = Writer(WhiteBox(encoder), self.strategy, calls=calls, cache=cache)
         self.series, self.effort = self.name, calls
 
     def trigger(self, target: Target, generator: np.random.Generator) -> str:
-        """Words optimised against a target in an excerpt of a random passage."""
-        carrier = excerpt(self._passages[int(generator.integers(len(self._passages)))].text)
+        """Words optimised against a target in the carrier of its first document."""
+        first = self._generator(target.id).permutation(len(self._passages))[0]  # as `craft` draws it
+        carrier = shortened(self._passages[int(first)].text, self._excerpt)
         goal = encode_one_query(self._encoder, target.query)
         return self._writer(Template.planted(carrier, self._words, self._places), goal, generator)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from ragguard.attacks.base import Target, ThreatModel, UniversalAttack
-from ragguard.attacks.flips import CALLS, WORDS, Cache, Template, WhiteBox, WhiteBoxEncoder, Writer, excerpt
+from ragguard.attacks.flips import CALLS, WORDS, Cache, Template, WhiteBox, WhiteBoxEncoder, Writer, shortened
 from ragguard.attacks.gaslite import ascend
 from ragguard.attacks.planted import plant
 from ragguard.checks import positive
@@ -41,8 +41,8 @@ class Phantom(UniversalAttack):
             encoder: The retriever's, with its weights.
             passages: What the documents say once retrieved; one random passage each.
             queries: What the attacker optimises against; others than the targets.
-            word: The trigger, best a rare and concrete one, such as a brand: of 100 queries with "lego" .88 found the document, of those
-                with "netflix" .55 (nq_dev, 300 calls).
+            word: The trigger, best a rare and concrete one. Of 100 nq_dev queries with "lego" .88 found the document, of those
+                with "netflix" .55 (300 calls).
             words: Length of the part that is optimised; it starts as the trigger repeated.
             calls: Texts encoded for a document; a gradient counts as three. The attack's `effort`.
             cache: Keeps what was optimised between runs.
@@ -70,7 +70,7 @@ class Phantom(UniversalAttack):
         goal = np.asarray(asked - plain, dtype=np.float32)
         for row in generator.permutation(len(self._passages))[:documents]:
             text = self._passages[int(row)].text
-            template = Template.planted(excerpt(text), self._words)
+            template = Template.planted(shortened(text), self._words)
             found = self._writer(template, goal, generator, (self._word,) * self._words)
             yield plant(text, found, ("front",))
 
