@@ -28,10 +28,10 @@ ABOUT = {topic: [q for name, q in DEMO.queries.items() if f"-{topic}-" in name] 
 
 
 class Counting:
-    """The real encoder; counts the documents it encodes."""
+    """The real encoder; remembers the documents it encodes."""
 
     def __init__(self, encoder: SentenceTransformerEncoder) -> None:
-        self._encoder, self.count = encoder, 0
+        self._encoder, self.texts = encoder, list[str]()
         self.name, self.dimension = encoder.name, encoder.dimension
 
     @property
@@ -42,7 +42,7 @@ class Counting:
         return self._encoder.encode_query(texts)
 
     def encode_document(self, texts: Sequence[str]) -> Vectors:
-        self.count += len(texts)
+        self.texts += texts
         return self._encoder.encode_document(texts)
 
 
@@ -95,11 +95,11 @@ def test_the_best_never_falls_and_the_budget_holds(box: WhiteBox, encoder: Sente
     goal = encoder.encode_query([TARGETS[0].query])[0]
     reached = []
     for calls in (1, 30, 90):
-        counting.count = 0
+        counting.texts.clear()
         search = Search(own, Template.planted("", 8), goal, ("stone",) * 8, calls)
         strategy(search, np.random.default_rng(0))
         reached.append(search.similarity)
-        assert counting.count + GRADIENT_CALLS * (calls > 1) <= calls
+        assert len(counting.texts) + GRADIENT_CALLS * (calls > 1) <= calls
         assert search.similarity == pytest.approx(similarity(encoder, [TARGETS[0].query], " ".join(search.best)), abs=1e-5)
     assert reached[0] + 0.1 < reached[1] < reached[2] - 0.1
 
@@ -120,14 +120,22 @@ def test_made_once_and_the_same_with_the_same_seed(encoder: SentenceTransformerE
     def made(seed: int = 0, calls: int = 20) -> list[Document]:
         return HotFlip(counting, PASSAGES, words=4, calls=calls, cache=cache, seed=seed)(TARGETS[:1], Budget(2))
 
-    first, spent = made(), counting.count
+    first, spent = made(), len(counting.texts)
     assert 0 < spent <= 20
     assert made() == first
-    assert counting.count == spent
+    assert len(counting.texts) == spent
     assert HotFlip(counting, PASSAGES, words=4, calls=20)(TARGETS[:1], Budget(2)) == first
     assert made(seed=1) != first
     made(calls=21)
     assert len(cache) == 3
+
+
+@pytest.mark.parametrize("place", ["front", "spread"])
+def test_the_first_document_is_a_text_that_the_search_encoded(encoder: SentenceTransformerEncoder, place: Place) -> None:
+    counting = Counting(encoder)
+    made = GASLITE(counting, PASSAGES, words=3, calls=20, places=(place,))(TARGETS[:1], Budget(2))
+    assert made[0].text in counting.texts
+    assert made[1].text not in counting.texts
 
 
 def test_corpus_poisoning_reaches_queries_it_has_not_seen(encoder: SentenceTransformerEncoder) -> None:

@@ -119,6 +119,8 @@ def test_a_wrong_attack_is_named(made: registry.Bench, spec: str, message: str) 
 def test_a_wrong_defense_is_named(made: registry.Bench) -> None:
     with pytest.raises(InvalidInputError, match="unknown defense 'ragmusk'; did you mean ragmask"):
         registry.build_system("ragmusk", made)
+    with pytest.raises(InvalidInputError, match="cannot be combined"):
+        registry.build_system("ragmask+ragpart-corpus", made)
     with pytest.raises(InvalidInputError, match="RAGPart: "):
         registry.build_system("ragpart(n=0)", made)
 

@@ -22,7 +22,8 @@ def test_the_demo_shows_before_and_after(tmp_path: Path) -> None:
         assert words in done.stdout
     result = json.loads((tmp_path / "results.json").read_text())
     keys = {"attack", "family", "defense", "k", "asr", "sr", "clean_sr", "ms_per_query"}
-    assert all(set(row) == keys for row in result["rows"])
+    assert all(keys <= set(row) for row in result["rows"])
+    assert result["schema"] == 2
     assert len(result["rows"]) == 12
     assert {row["family"] for row in result["rows"]} == {"A", "B"}
     undefended = {row["attack"]: row["asr"] for row in result["rows"] if row["defense"] == "none"}
@@ -36,3 +37,17 @@ def test_help_version_and_wrong_options() -> None:
     wrong = ragguard("demo", "--questions", "0")
     assert wrong.returncode == 2
     assert "--questions" in wrong.stderr
+
+
+def test_a_benchmark_that_cannot_run_says_why_at_once(tmp_path: Path) -> None:
+    data, out = str(ROOT / "ragguard" / "demo" / "data"), str(tmp_path)
+    for arguments, message in (
+        ((data, "--attack", "query-cop", "--defense", "none"), "did you mean query-copy?"),
+        ((data, "--attack", "query-copy", "--defense", "ragpart+ragmusk"), "unknown defense 'ragmusk'; did you mean ragmask"),
+        ((data, "--attack", "query-copy", "--defense", "none", "--retriever", "psychic"), "retriever"),
+        (("no/such/folder", "--attack", "query-copy", "--defense", "none"), "no/such/folder/corpus.jsonl cannot be read"),
+    ):
+        done = ragguard("bench", *arguments, "--out", out)
+        assert done.returncode == 1
+        assert message in done.stderr
+        assert "Traceback" not in done.stderr

@@ -22,7 +22,7 @@ from ragguard.evaluation.cache import CachedEncoder, TextCache
 from ragguard.evaluation.example import Example
 from ragguard.evaluation.experiment import Corpus, Experiment, Trial
 from ragguard.evaluation.files import write_whole
-from ragguard.evaluation.registry import Bench, build_attacks, build_system
+from ragguard.evaluation.registry import Bench, build_attacks, build_system, check
 from ragguard.evaluation.sources import with_sources
 from ragguard.evaluation.static import distilled
 from ragguard.index import DenseIndex
@@ -109,6 +109,7 @@ def run(
     Raises:
         InvalidInputError: If the dataset, an attack or a defense is unusable, or `out` holds another run that is to be resumed.
     """
+    check(settings.attacks, settings.defenses)
     step("loading data and model", 0, len(settings.attacks))
     dataset = remote.find(settings.dataset, cache)
     if settings.model:

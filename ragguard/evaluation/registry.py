@@ -68,13 +68,12 @@ def parse(spec: str) -> tuple[str, dict[str, Any]]:
 
 
 def build_attacks(spec: str, bench: Bench) -> list[Attack]:
-    """The attack, or the attacks of a budget curve, of a name with options.
+    """The attack, or the attacks of a budget curve, of a name with options; `module:factory` finds one's own.
 
     Raises:
         InvalidInputError: If the name is unknown (the nearest are suggested) or the options do not fit.
     """
-    name, options = parse(spec)
-    made = _call("attack", name, ATTACKS, options, bench)
+    made = _built("attack", spec, bench)
     return made if isinstance(made, list) else [made]
 
 
@@ -84,15 +83,13 @@ def build_system(spec: str, bench: Bench) -> System:
     A factory of one's own takes a `Bench` and the options as keywords, and returns a `Defense` or a `System`.
 
     Raises:
-        InvalidInputError: If the name is unknown (the nearest are suggested) or the options do not fit.
+        InvalidInputError: If the name is unknown (the nearest are suggested), or the options or combinations do not fit.
     """
-    name, options = parse(spec.partition("+")[0])
-    if name in WHOLE_CORPUS:
-        system: System = _call("defense", name, WHOLE_CORPUS, options, bench)
-        return system
-    made = [_call("defense", name, DEFENSES, options, bench) for name, options in map(parse, spec.split("+"))]
-    if isinstance(made[0], System):
+    made = [_built("defense", part, bench) for part in spec.split("+")]
+    if len(made) == 1 and isinstance(made[0], System):
         return made[0]
+    if any(isinstance(one, System) for one in made):
+        raise InvalidInputError(f"{spec!r}: what is no defense of candidates cannot be combined")
     policy = GuardPolicy(overfetch=OVERFETCH, max_overfetch=OVERFETCH)  # all its candidates are prepared
 
     def prepare(documents: Sequence[Document]) -> None:
@@ -104,24 +101,42 @@ def build_system(spec: str, bench: Bench) -> System:
     return System(named, partial(GuardedRetriever, defenses=made, policy=policy), prepare, OVERFETCH * bench.k)
 
 
-def _call(kind: str, name: str, known: Mapping[str, Callable[..., Any]], options: Mapping[str, Any], bench: Bench) -> Any:
-    if ":" in name:
-        module, _, attribute = name.partition(":")
+def check(attacks: Sequence[str], defenses: Sequence[str]) -> None:
+    """Find every name, before anything is loaded.
+
+    Raises:
+        InvalidInputError: If a name is unknown; the nearest are suggested.
+    """
+    for spec in attacks:
+        _factory("attack", parse(spec)[0])
+    for spec in defenses:
+        for part in spec.split("+"):
+            _factory("defense", parse(part)[0])
+
+
+def _factory(kind: Literal["attack", "defense"], name: str) -> Callable[..., Any]:
+    known: Mapping[str, Callable[..., Any]] = ATTACKS if kind == "attack" else {**WHOLE_CORPUS, **DEFENSES}
+    if name in known:
+        return known[name]
+    module, colon, attribute = name.partition(":")
+    if colon:
         try:
-            factory = getattr(import_module(module), attribute)
-        except (ImportError, AttributeError) as error:
+            found: Callable[..., Any] = getattr(import_module(module), attribute)
+        except (ImportError, AttributeError, ValueError) as error:
             raise InvalidInputError(f"{kind} {name!r} cannot be imported: {error}") from error
-    elif name in known:
-        factory = known[name]
-    else:
-        everything = sorted({*known, *(WHOLE_CORPUS if kind == "defense" else ())})
-        near = difflib.get_close_matches(name, everything, n=3, cutoff=0.5)
-        hint = f"did you mean {', '.join(near)}?" if near else f"there are {', '.join(everything)}"
-        raise InvalidInputError(f"unknown {kind} {name!r}; {hint}")
+        return found
+    near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    hint = f"did you mean {', '.join(near)}?" if near else f"there are {', '.join(sorted(known))}"
+    raise InvalidInputError(f"unknown {kind} {name!r}; {hint}")
+
+
+def _built(kind: Literal["attack", "defense"], spec: str, bench: Bench) -> Any:
+    name, options = parse(spec)
+    factory = _factory(kind, name)
     try:
         return factory(bench, **options)
     except TypeError as error:
-        raise InvalidInputError(f"{kind} {name!r} does not take {dict(options)}: {error}") from error
+        raise InvalidInputError(f"{kind} {name!r} does not take {options}: {error}") from error
 
 
 def _ragpart_corpus(bench: Bench, **options: Any) -> System:
@@ -141,12 +156,11 @@ def _texts(bench: Bench, attack: str, family: Literal["A", "B"] = "B") -> Attack
 
 
 def _joint(bench: Bench, defense: str = "ragmask", calls: Sequence[int] = (100, 400, 1600), **options: Any) -> list[Attack]:
-    name, settings = parse(defense)
-    if name not in DEFENSES:
+    if parse(defense)[0] not in DEFENSES:
         raise InvalidInputError(f"a joint attack climbs one of {', '.join(DEFENSES)}, not {defense!r}")
 
     def guard(encoder: Encoder) -> Defense:
-        built: Defense = _call("defense", name, DEFENSES, settings, replace(bench, encoder=encoder))
+        built: Defense = _built("defense", defense, replace(bench, encoder=encoder))
         return built
 
     depth = OVERFETCH * bench.k
