@@ -26,8 +26,8 @@ def measure() -> dict[str, Any]:
     index.add(dataset.documents)
     bench = Bench(dataset, encoder, model, TextCache(), (), index, K, seed=0)
     systems = [build_system(spec, bench) for spec in (*OURS, *PEERS, GMTP)]
-    trial = Experiment(index, encoder, datasets.targets(dataset, QUERIES), systems, k=K).clean()
-    ms = {name: median(answer.ms for answer in answers) for name, answers in trial.answers.items()}
+    trial = Experiment(index, encoder, datasets.targets(dataset, QUERIES), systems, k=K, timed=QUERIES).clean()
+    ms = {name: median(answer.ms or 0.0 for answer in answers) for name, answers in trial.answers.items()}
     base = trial.encoding_ms + ms["none"]
     found = [
         {

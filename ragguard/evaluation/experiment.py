@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from statistics import median
 from typing import Any, Protocol
@@ -21,6 +22,9 @@ from ragguard.vectors import encode_one_query
 
 INGESTED = 16
 """Documents by which the time of ingestion is measured; RAGMask takes about ten seconds for as many."""
+
+TIMED = 5
+"""Queries of an attack on which systems are timed, with nothing from the cache; RAGMask may embed twenty texts for each."""
 
 
 class Corpus(Retriever, Protocol):
@@ -66,7 +70,7 @@ class Answer:
         lost: Ids that the undefended top k had and this one has not.
         dropped: Ids that a defense removed.
         suspicions: By id, the suspicion of the last defense that tells one.
-        ms: Milliseconds it took, the query's encoding left out.
+        ms: Milliseconds it took, the query's encoding left out; None where it was not timed.
     """
 
     query_id: str
@@ -76,7 +80,7 @@ class Answer:
     lost: tuple[str, ...] = ()
     dropped: tuple[str, ...] = ()
     suspicions: Mapping[str, float] = field(default_factory=dict)
-    ms: float = 0.0
+    ms: float | None = None
 
 
 @dataclass(frozen=True)
@@ -118,6 +122,7 @@ class Experiment:
         *,
         k: int,
         together: bool = False,
+        timed: int = TIMED,
         step: Callable[[str], None] = lambda _: None,
     ) -> None:
         """Configure.
@@ -130,6 +135,7 @@ class Experiment:
             k: Results per query.
             together: Whether what is planted against all targets is there at once, as in PoisonedRAG, instead of each target's
                 own alone, as in RAGPart's paper.
+            timed: On how many of the targets systems are timed; the others may be answered from the cache.
             step: Called with a sentence before each part of the work, for progress.
 
         Raises:
@@ -140,7 +146,7 @@ class Experiment:
         if len({system.name for system in systems}) < len(systems):
             raise InvalidInputError(f"systems need different names: {[system.name for system in systems]}")
         self._corpus, self._encoder, self._targets, self._systems = corpus, encoder, targets, systems
-        self._k, self._together, self._step = k, together, step
+        self._k, self._together, self._timed, self._step = k, together, timed, step
         self._retrievers = [system.over(corpus) for system in systems]
 
     def clean(self) -> Trial:
@@ -214,15 +220,15 @@ class Experiment:
         self._corpus.add(originals)
 
     def _ask(self, target: Target, query: str, poisoned: Sequence[str], answers: Sequence[list[Answer]]) -> list[Sequence[Hit]]:
-        self._encoder.encode_query([query])
         results = []
         for retriever, mine in zip(self._retrievers, answers, strict=True):
-            with self._encoder.live():
+            timed = len(mine) < self._timed
+            with self._encoder.live() if timed else nullcontext():
                 encode_one_query(self._encoder, canonical(query).text)  # remembered from here on, and timed apart
                 start = time.perf_counter()
                 found = retriever.retrieve(query, self._k)
-                ms = (time.perf_counter() - start) * 1000
-            mine.append(_answer(target.id, found, poisoned, round(ms, 3)))
+                ms = round((time.perf_counter() - start) * 1000, 3)
+            mine.append(_answer(target.id, found, poisoned, ms if timed else None))
             results.append(found)
         return results
 
@@ -233,7 +239,7 @@ class Experiment:
         """Median time to encode a query that nobody asked before."""
         times = []
         with self._encoder.live():
-            for target in self._targets:
+            for target in self._targets[: self._timed]:
                 query = f"{attack.asked(target) if attack else target.query} "  # a space: not among the remembered ones
                 start = time.perf_counter()
                 encode_one_query(self._encoder, query)
@@ -282,7 +288,7 @@ def steps(attacks: int, systems: int, targets: int) -> int:
     return systems + 2 + attacks * (systems + targets + 3)
 
 
-def _answer(query_id: str, found: Sequence[Hit], poisoned: Sequence[str], ms: float) -> Answer:
+def _answer(query_id: str, found: Sequence[Hit], poisoned: Sequence[str], ms: float | None) -> Answer:
     returned = tuple(hit.document.id for hit in found)
     if not isinstance(found, GuardedResult):
         return Answer(query_id, returned, tuple(poisoned), returned, ms=ms)

@@ -143,7 +143,7 @@ def _row(clean: Trial, trial: Trial, name: str, relevant: Mapping[str, AbstractS
         family=trial.family,
         defense=name,
         k=k,
-        ms_per_query=round(trial.encoding_ms + median(answer.ms for answer in attacked), 2),
+        ms_per_query=round(trial.encoding_ms + median(answer.ms for answer in attacked if answer.ms is not None), 2),
         queries=len(attacked),
         benign_dropped=sum(dropped) / max(sum(map(len, undefended)), 1),
         auroc=auroc,
