@@ -40,9 +40,9 @@ CARRIERS = (
 )
 OPTIMISED = (
     "hotflip",
-    "hotflip(places=['spread'])",
+    "hotflip(places=['spread'], excerpt=128)",
     "gaslite",
-    "gaslite(places=['spread'])",
+    "gaslite(places=['spread'], excerpt=128)",
     "corpus-poisoning",
     "phantom",
     "poisonedrag-whitebox",
@@ -76,7 +76,7 @@ def settings(folder: Path) -> dict[str, BenchSettings]:
             defenses=("none", GMTP),
             ids=paraphrased[:20],
         ),
-        "nq_dev_joint": BenchSettings(dataset=nq, attacks=JOINT, defenses=OURS, ids=paraphrased[:8], documents=1),
+        "nq_dev_joint": BenchSettings(dataset=nq, attacks=JOINT, defenses=OURS, ids=paraphrased[:5], documents=1),
         "nq_dev_bm25": BenchSettings(retriever="bm25", **other),
         "nq_dev_static": BenchSettings(retriever="static", **other),
         "scifact": BenchSettings(dataset=str(folder / "scifact"), attacks=WORDS, defenses=OURS, queries=20),

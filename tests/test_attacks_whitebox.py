@@ -1,9 +1,10 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pytest
+import torch
 from sentence_transformers import SentenceTransformer
 
 from ragguard.attacks.base import Budget, Target
@@ -44,6 +45,15 @@ class Counting:
     def encode_document(self, texts: Sequence[str]) -> Vectors:
         self.texts += texts
         return self._encoder.encode_document(texts)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread(encoder: SentenceTransformerEncoder) -> Iterator[None]:
+    """Batches of eight short texts gain nothing from a second one, and lose tenfold where it has to wait for a core."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

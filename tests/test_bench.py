@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -15,8 +16,11 @@ from ragguard.errors import InvalidInputError
 from ragguard.evaluation import bench, datasets, registry, remote
 from ragguard.evaluation.bench import BenchSettings
 from ragguard.evaluation.bm25 import BM25Index
+from ragguard.evaluation.cache import TextCache
 from ragguard.evaluation.static import distilled
+from ragguard.index import DenseIndex
 from ragguard.protocols import Defense
+from ragguard.types import Document
 
 TOPICS = ("astronomy", "law-and-institutions")
 
@@ -42,6 +46,13 @@ def made(folder: Path, encoder: SentenceTransformerEncoder) -> registry.Bench:
     return registry.Bench(dataset, encoder, encoder, {}, ("who?",), corpus, k=3, seed=0)
 
 
+@pytest.fixture(scope="module")
+def dense(made: registry.Bench, encoder: SentenceTransformerEncoder) -> registry.Bench:
+    index = DenseIndex(encoder)
+    index.add(made.dataset.documents[:3])
+    return dataclasses.replace(made, corpus=index)
+
+
 SETTINGS: dict[str, Any] = {"defenses": ("none", "ragpart"), "queries": 3, "k": 3, "documents": 1}
 
 
@@ -65,7 +76,7 @@ def test_a_run_says_what_it_did_and_goes_on_after_an_interruption(folder: Path, 
 
     with pytest.raises(KeyboardInterrupt):
         bench.run(settings, tmp_path / "parts", tmp_path / "cache", step=interrupt)
-    (tmp_path / "parts" / "parts" / "001.json.part").write_text("half wri")
+    (tmp_path / "parts" / "parts" / "00.json.part").write_text("half wri")
     steps: list[str] = []
     resumed = bench.run(settings, tmp_path / "parts", tmp_path / "cache", resume=True, step=lambda what, *_: steps.append(what))
     assert "edit: asking" in steps
@@ -77,14 +88,15 @@ def test_a_run_says_what_it_did_and_goes_on_after_an_interruption(folder: Path, 
 
 
 @pytest.mark.parametrize("name", sorted(registry.ATTACKS))
-def test_every_attack_of_the_registry_can_be_built(made: registry.Bench, name: str) -> None:
-    built = registry.build_attacks("texts(attack='fluent-lie')" if name == "texts" else name, made)
+def test_every_attack_of_the_registry_can_be_built(dense: registry.Bench, name: str) -> None:
+    built = registry.build_attacks("texts(attack='fluent-lie')" if name == "texts" else name, dense)
     assert built
     assert all(attack.name and attack.family in "AB" and str(attack.threat) for attack in built)
     assert len({attack.name for attack in built}) == len(built)
 
 
-def test_names_carry_options_and_may_be_one_s_own(made: registry.Bench) -> None:
+def test_names_carry_options_and_may_be_one_s_own(dense: registry.Bench) -> None:
+    made = dense
     (attack,) = registry.build_attacks("query-copy(places=['front', 'end'])", made)
     assert attack.name == "query-copy:front+end"
     assert registry.build_system("ragpart(k=2, min_share=0.5)+ragmask(m=10)", made).name == (
@@ -106,23 +118,58 @@ def mine(made: registry.Bench, m: int) -> Defense:
         ("query-copy(", "is not name or name"),
         ("query-copy(3)", "options must be name=value"),
         ("query-copy(place='front')", "does not take"),
+        ("query-copy(places='front')", "places must be a list of front, middle"),
+        ("query-copy(places=['frnt'])", "places must be a list of front, middle"),
         ("texts(attack='none')", "no attack texts 'none'; it has"),
         ("no.such.module:thing", "cannot be imported"),
         ("joint(defense='none')", "climbs one of ragmask, ragpart"),
     ],
 )
-def test_a_wrong_attack_is_named(made: registry.Bench, spec: str, message: str) -> None:
+def test_a_wrong_attack_is_named(dense: registry.Bench, spec: str, message: str) -> None:
     with pytest.raises(InvalidInputError, match=message):
-        registry.build_attacks(spec, made)
+        registry.build_attacks(spec, dense)
+
+
+def test_what_reads_similarities_needs_a_dense_retriever(made: registry.Bench) -> None:
+    with pytest.raises(InvalidInputError, match="needs retriever dense"):
+        registry.build_attacks("joint", made)
+    with pytest.raises(InvalidInputError, match="needs retriever dense"):
+        registry.build_system("ragpart-corpus", made)
 
 
 def test_a_wrong_defense_is_named(made: registry.Bench) -> None:
     with pytest.raises(InvalidInputError, match="unknown defense 'ragmusk'; did you mean ragmask"):
         registry.build_system("ragmusk", made)
     with pytest.raises(InvalidInputError, match="cannot be combined"):
-        registry.build_system("ragmask+ragpart-corpus", made)
+        registry.build_system("ragmask+none", made)
     with pytest.raises(InvalidInputError, match="RAGPart: "):
         registry.build_system("ragpart(n=0)", made)
+
+
+def test_edits_need_each_query_alone(folder: Path, tmp_path: Path) -> None:
+    settings = BenchSettings(dataset=str(folder), attacks=("edit",), together=True, **SETTINGS)
+    with pytest.raises(InvalidInputError, match="cannot be done against all queries together"):
+        bench.run(settings, tmp_path / "out", tmp_path / "cache")
+
+
+def test_attacks_are_named_apart_by_their_options() -> None:
+    def named(*specs: str) -> list[str]:
+        return [a.name for a in bench._named_apart([(spec, QueryCopy([Document("a", "some words")])) for spec in specs])]
+
+    assert named("query-copy") == ["query-copy"]
+    assert named("query-copy(x=1)", "query-copy(x=2)") == ["query-copy(x=1)", "query-copy(x=2)"]
+    with pytest.raises(InvalidInputError, match="given twice: query-copy"):
+        named("query-copy", "query-copy")
+
+
+def test_what_is_damaged_is_named(folder: Path, tmp_path: Path) -> None:
+    settings = BenchSettings(dataset=str(folder), attacks=("query-copy",), **SETTINGS)
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(InvalidInputError, match="file/out cannot be written"):
+        bench.run(settings, tmp_path / "file" / "out", tmp_path / "cache")
+    (tmp_path / "texts.sqlite").write_text("no database" * 200)
+    with pytest.raises(InvalidInputError, match="texts.sqlite cannot be used; delete it"):
+        TextCache(tmp_path)
 
 
 def test_an_attack_that_cannot_meet_its_budget_says_so(made: registry.Bench) -> None:

@@ -58,11 +58,14 @@ class HeldOut:
         """
         if len({_fold(text) for text in texts}) < 2:
             raise InvalidInputError(f"{len(texts)} texts are too few to hold some out; give it more of the corpus")
+        self._learned = set(texts)
         self._models = [KneserNey((text for text in texts if _fold(text) != fold), tokenize) for fold in range(FOLDS)]
 
     def model(self, text: str) -> KneserNey:
-        """The model that has not learned this text; a new text falls into a fold by its hash, too."""
-        return self._models[_fold(text)]
+        """The model that has not learned this text; for a new one, which may contain a learned one, that which knows it least."""
+        if text in self._learned or not self._models[0].tokenize(text):
+            return self._models[_fold(text)]
+        return max(self._models, key=lambda model: model.perplexity(text))
 
 
 def _fold(text: str) -> int:

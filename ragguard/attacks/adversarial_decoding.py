@@ -97,7 +97,7 @@ class AdversarialDecoding(PlantedAttack):
         encoder: Encoder,
         passages: Sequence[Document],
         *,
-        language_model: LanguageModel | None = None,
+        language_model: LanguageModel | str | None = None,
         words: int = 12,
         beams: int = 5,
         fluency: float = 0.02,
@@ -110,7 +110,7 @@ class AdversarialDecoding(PlantedAttack):
         Args:
             encoder: The encoder under attack, of which only similarities are used.
             passages: Carriers; also the corpus of the bigram model.
-            language_model: None takes a bigram model of the passages.
+            language_model: One, or the name or path of a causal one; None takes a bigram model of the passages.
             words: Length of the trigger; the attack's `effort`.
             beams: Partial texts kept after each word.
             fluency: Weight of the mean log-probability, in similarity.
@@ -124,6 +124,8 @@ class AdversarialDecoding(PlantedAttack):
         super().__init__(passages, places=places, seed=seed)
         self.series, self.effort = self.name, positive(words, "words")
         self._encoder, self._words, self._beams = encoder, words, positive(beams, "beams")
+        if isinstance(language_model, str):
+            language_model = CausalLanguageModel(language_model)
         self._model = language_model or Bigrams([passage.text for passage in passages])
         self._fluency, self._cache = fluency, cache
         self._passages_words = [frozenset(lowercase_words(passage.text)) for passage in passages]

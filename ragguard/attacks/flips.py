@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 Words: TypeAlias = tuple[str, ...]
 Cache: TypeAlias = MutableMapping[str, str]
 
-BATCH, DEPTH = 8, 32
-"""Flips encoded together, and words tried at a position before the gradient is taken again."""
+BATCH = 8
+"""Flips encoded together."""
 
 GRADIENT_CALLS = 3
 """What one gradient costs of the budget, in texts encoded: a forward pass, and a backward pass of twice the work."""
@@ -43,7 +43,8 @@ EXCERPT = 48
 """Words of the carrier that a trigger is optimised in."""
 
 WORDS, CALLS = 16, 400
-"""Default length of a trigger, and texts encoded for it."""
+"""Default length of a trigger, and texts encoded for it: at the front, HotFlip and GASLITE then reach ASR@10 1.00 (ten nq_dev
+queries, three documents each, undefended). "spread" over whole passages takes 32 words and GASLITE for that."""
 
 
 class WhiteBoxEncoder(Encoder, Protocol):
@@ -233,12 +234,17 @@ def flip(search: Search, generator: np.random.Generator) -> None:  # noqa: ARG00
     Eight positions at a time, one word each: the largest gains of all are one word's neighbours at one position.
     """
     while (gains := search.gains([search.best])) is not None:
-        ranked = np.argsort(-gains, axis=1)[:, :DEPTH]
+        ranked = np.argsort(-gains, axis=1)
         positions = np.argsort(-gains.max(axis=1))
-        flips = [replaced(search.best, int(i), search.vocabulary[ranked[i, depth]]) for depth in range(DEPTH) for i in positions]
+        deepest = min(-(-search.left // len(positions)), ranked.shape[1])
+        flips = [
+            replaced(search.best, int(i), search.vocabulary[ranked[i, depth]]) for depth in range(deepest) for i in positions
+        ]
         for start in range(0, len(flips), BATCH):
             if search.offer(flips[start : start + BATCH]):
                 break
+        else:
+            return  # no single flip helps
 
 
 def shortened(text: str, count: int = EXCERPT) -> str:

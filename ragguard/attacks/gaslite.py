@@ -9,7 +9,7 @@ from ragguard.attacks.hotflip import HotFlip
 
 NEIGHBOURS, POSITIONS, CANDIDATES = 4, 16, 4
 """Triggers that a gradient is averaged over, positions visited with it, and words encoded at each. The paper's 50, 20 and 128 are
-for budgets of many thousand texts; with 300, these raised the similarity most (nq_dev, 16 words: .805, HotFlip .784)."""
+for budgets of many thousand texts; with 300, the few settings tried lay within .01 of each other (three nq_dev queries)."""
 
 
 def ascend(search: Search, generator: np.random.Generator) -> None:
@@ -28,7 +28,10 @@ def ascend(search: Search, generator: np.random.Generator) -> None:
 
 
 class GASLITE(HotFlip):
-    """As `HotFlip`, with a search that changes many words for one gradient: stronger for the same budget."""
+    """As `HotFlip`, with a search that changes many words for one gradient.
+
+    For the same 400 calls stronger where the words are spread (similarity .557, HotFlip .465), equal at the front (.587, .600).
+    """
 
     base = "gaslite"
     strategy = staticmethod(ascend)

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from ragguard.attacks.base import Attack, Target, ThreatModel
-from ragguard.errors import InvalidInputError
+from ragguard.errors import InvalidInputError, RAGGuardError
 from ragguard.protocols import Defense, Encoder, Retriever
 from ragguard.text import canonical, words
 from ragguard.types import Document, Hit, Vectors
 from ragguard.vectors import encode_one_query
 
-LITTER = 12
+VERSION = 1
+"""Of the search; part of the key of what is kept."""
+
+LITTER = 6
 """Candidate documents tried at a time: a batch, and few enough that good moves are built upon soon."""
 
 Placed = tuple[tuple[float, str], ...]
@@ -52,10 +56,10 @@ class JointAttack(Attack):
 
         Args:
             passages: Carriers, drawn at random without repetition for a target.
-            retriever: Finds the honest candidates, which the attacker knows.
+            retriever: Finds the honest candidates, which the attacker knows; its scores must be the encoder's cosines.
             encoder: The encoder of retriever and guard.
             guard: Builds the attacker's own copy of the guard.
-            calls: Texts the attacker may encode for each target, the guard's evidence included.
+            calls: Texts the attacker may encode for each target, their evidence included, that of honest candidates left out.
             share: Largest share of a document's words that are trigger.
             k: Results per query.
             depth: Candidates the guard is given.
@@ -69,59 +73,73 @@ class JointAttack(Attack):
         if not passages or calls < 1 or not 0 < share < 1 or not 0 < k <= depth:
             raise InvalidInputError("a joint attack needs passages, calls, a share between 0 and 1, and k of at most the depth")
         self._passages, self._retriever, self._k, self._depth, self._share = passages, retriever, k, depth, share
-        self._encoder = _Counting(encoder)
-        self._build, self._cache, self._calls = guard, cache, calls
-        named = guard(self._encoder).name
-        self.series, self.effort = f"joint against {named}", calls
-        self.name = f"joint:{named}:{calls}"
+        self._encoder, self._build, self._cache, self._calls = encoder, guard, cache, calls
+        own = guard(encoder)
+        self._guard = repr(getattr(own, "settings", own.name))
+        self.series, self.effort = f"joint against {own.name}", calls
+        self.name = f"joint:{own.name}:{calls}"
 
     def craft(self, target: Target, generator: np.random.Generator) -> Iterator[str]:
         """One random passage after another, with what was found for the first planted at the same places."""
         order = generator.permutation(len(self._passages))
         carriers = (_words(self._passages[int(row)].text) for row in order)
         first = next(carriers)
-        settings = [self.name, self._encoder.name, self._k, self._depth, self._share, self._seed, target.query, first]
-        key = hashlib.sha256(json.dumps(settings).encode()).hexdigest()
+        honest = list(self._retriever.retrieve(target.query, self._depth))
+        ranking = [(hit.document.id, hit.score) for hit in honest]
+        settings = [VERSION, self.name, self._guard, self._encoder.name, self._k, self._share, self._seed, target.query, first]
+        key = hashlib.sha256(json.dumps([*settings, ranking]).encode()).hexdigest()
         known = self._cache.get(key) if self._cache is not None else None
-        placed = tuple((at, word) for at, word in json.loads(known)) if known else self._search(target, first, generator)
+        placed = tuple((at, word) for at, word in json.loads(known)) if known else self._search(target, first, honest, generator)
         if self._cache is not None:
             self._cache[key] = json.dumps(placed)
         yield _written(first, placed)
         for carrier in carriers:
             yield _written(carrier, placed)
 
-    def _search(self, target: Target, carrier: list[str], generator: np.random.Generator) -> Placed:
+    def _search(self, target: Target, carrier: list[str], honest: Sequence[Hit], generator: np.random.Generator) -> Placed:
         query = _words(target.query)
         most = max(len(query), int(self._share / (1 - self._share) * len(carrier)))
-        judge = _Judge(self._encoder, self._build(self._encoder), self._retriever, target.query, self._k, self._depth)
-        self._encoder.calls = 0
         litter = [one for one in _starts(query) if len(one) <= most]
         best, best_value = litter[0], -np.inf
-        while True:
-            values = judge.values([_written(carrier, placed) for placed in litter])
-            top = int(np.argmax(values))
-            if values[top] > best_value:
-                best, best_value = litter[top], values[top]
-            per_text = self._encoder.calls / judge.judged
-            if self._encoder.calls + LITTER * per_text > self._calls:
-                return best
-            litter = [_moved(best, query, most, generator) for _ in range(LITTER)]
+        encoder = _Counting(self._encoder)
+        judge = _Judge(encoder, self._build(encoder), honest, target.query, self._k, self._depth)
+        encoder.left = self._calls
+        try:
+            while True:
+                for start in range(0, len(litter), LITTER):
+                    tried = litter[start : start + LITTER]
+                    values = judge.values([_written(carrier, placed) for placed in tried])
+                    top = int(np.argmax(values))
+                    if values[top] > best_value:
+                        best, best_value = tried[top], values[top]
+                litter = [_moved(best, query, most, generator) for _ in range(LITTER)]
+        except _SpentError:
+            return best
+
+
+class _SpentError(RAGGuardError):
+    """The budget of encoder calls does not allow more."""
 
 
 class _Counting:
-    """An encoder that counts the texts it encoded."""
+    """An encoder that encodes so many texts and no more."""
 
     def __init__(self, encoder: Encoder) -> None:
-        self._encoder, self.calls = encoder, 0
+        self._encoder, self.left = encoder, math.inf
         self.name, self.dimension = encoder.name, encoder.dimension
 
     def encode_query(self, texts: Sequence[str]) -> Vectors:
-        self.calls += len(texts)
+        self._spend(len(texts))
         return self._encoder.encode_query(texts)
 
     def encode_document(self, texts: Sequence[str]) -> Vectors:
-        self.calls += len(texts)
+        self._spend(len(texts))
         return self._encoder.encode_document(texts)
+
+    def _spend(self, count: int) -> None:
+        self.left -= count
+        if self.left < 0:
+            raise _SpentError
 
 
 @dataclass
@@ -130,28 +148,26 @@ class _Judge:
 
     encoder: Encoder
     guard: Defense
-    retriever: Retriever
+    honest: Sequence[Hit]
     query: str
     k: int
     depth: int
-    judged: int = 0
 
     def __post_init__(self) -> None:
-        self._honest = list(self.retriever.retrieve(self.query, self.depth))
         self._vector = encode_one_query(self.encoder, self.query)
+        self.guard(self.query, self.honest, self.k)  # from here on the evidence of honest candidates is there
 
     def values(self, texts: Sequence[str]) -> list[float]:
-        self.judged += len(texts)
         similarities = self.encoder.encode_document(texts) @ self._vector
         planted = [Hit(Document("planted", text), float(s)) for text, s in zip(texts, similarities, strict=True)]
-        least = self._honest[-1].score if len(self._honest) == self.depth else -1.0
+        least = self.honest[-1].score if len(self.honest) == self.depth else -1.0
         found = [hit for hit in planted if hit.score > least]
         if prepare := getattr(self.guard, "prepare", None):
             prepare([hit.document for hit in found])  # in one batch
         return [self._value(hit) if hit.score > least else hit.score - 10 for hit in planted]
 
     def _value(self, mine: Hit) -> float:
-        hits = sorted([*self._honest, mine], key=lambda hit: -hit.score)[: self.depth]
+        hits = sorted([*self.honest, mine], key=lambda hit: -hit.score)[: self.depth]
         result = self.guard(self.query, hits, self.k)
         passed = [*result.kept, *result.reserve]
         others = [hit.score for hit in passed if hit.document.id != "planted"]

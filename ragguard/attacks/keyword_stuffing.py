@@ -26,7 +26,7 @@ class KeywordStuffing(PlantedAttack):
 
     base = "keyword-stuffing"
     family = "A"
-    threat = ThreatModel(knows=("query",))
+    threat = ThreatModel(knows=("query", "corpus"))
 
     def __init__(
         self, passages: Sequence[Document], *, repeats: int = 3, places: Sequence[Place] = ("front",), seed: int = 0

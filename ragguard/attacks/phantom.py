@@ -41,8 +41,8 @@ class Phantom(UniversalAttack):
             encoder: The retriever's, with its weights.
             passages: What the documents say once retrieved; one random passage each.
             queries: What the attacker optimises against; others than the targets.
-            word: The trigger, best a rare and concrete one. Of 100 nq_dev queries with "lego" .88 found the document, of those
-                with "netflix" .55 (300 calls).
+            word: The trigger, best a rare and concrete one. Two documents for "lego" were found by .76 of 100 unseen nq_dev
+                queries with it, and by none without it; "netflix" and "reddit" weigh less in a query's vector.
             words: Length of the part that is optimised; it starts as the trigger repeated.
             calls: Texts encoded for a document; a gradient counts as three. The attack's `effort`.
             cache: Keeps what was optimised between runs.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
@@ -36,9 +36,11 @@ class PlantedAttack(Attack):
             seed: Of the draw.
 
         Raises:
-            InvalidInputError: If there are no passages or no places.
+            InvalidInputError: If there are no passages or no places, or a place is unknown.
         """
         super().__init__(seed=seed)
+        if isinstance(places, str) or not set(places) <= set(get_args(Place)):
+            raise InvalidInputError(f"places must be a list of {', '.join(get_args(Place))}, not {places!r}")
         if not passages or not places:
             raise InvalidInputError(f"{self.base} needs passages to write into and a place to write at")
         self._passages, self._places = passages, tuple(places)

@@ -64,5 +64,5 @@ class PoisonedRAGWhiteBox(PoisonedRAG):
     def question(self, target: Target, generator: np.random.Generator) -> str:
         """The question's words, replaced one by one where that brings the first lie closer to it."""
         start = tuple(target.query.split())
-        template = Template.planted(target.lies[0], len(start))
+        template = Template.planted(f". {target.lies[0]}", len(start))
         return self._writer(template, encode_one_query(self._encoder, target.query), generator, start)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,6 +19,7 @@ from ragguard.evaluation.metrics import Row, rows
 from ragguard.index import DenseIndex
 from ragguard.retriever import GuardedRetriever, GuardPolicy
 from ragguard.store import MemoryStore
+from ragguard.types import Document
 
 BUDGET = Budget(documents=1)
 DATA = Path(__file__).parent / "data"
@@ -66,11 +67,16 @@ def play(*, questions: int, k: int, seed: int, step: Callable[[str], None]) -> O
     masks = MemoryStore()
     ragpart, ragmask, second = RAGPart.paper(encoder), RAGMask(encoder, store=masks), RAGMask(encoder, store=masks)
     few = GuardPolicy(overfetch=2)  # masks are dear: half as many candidates as RAGPart keep the demo short
+
+    def prepare_both(documents: Sequence[Document]) -> None:
+        ragpart.prepare(documents)
+        second.prepare(documents)
+
     systems = [
         System("none", lambda over: over, depth=1),
         System("RAGPart", partial(GuardedRetriever, defenses=[ragpart]), ragpart.prepare, depth=4 * k),
         System("RAGMask", partial(GuardedRetriever, defenses=[ragmask], policy=few), ragmask.prepare, depth=2 * k),
-        System("RAGPart + RAGMask", partial(GuardedRetriever, defenses=[ragpart, second], policy=few), depth=1),
+        System("RAGPart + RAGMask", partial(GuardedRetriever, defenses=[ragpart, second], policy=few), prepare_both, depth=1),
     ]
     experiment = Experiment(index, encoder, targets, systems, k=k, step=step)
     clean = experiment.clean()

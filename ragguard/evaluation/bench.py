@@ -5,15 +5,17 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 import ragguard
-from ragguard.attacks import Budget
+from ragguard.attacks import Attack, Budget
 from ragguard.encoders import OFFLINE_MODEL, SentenceTransformerEncoder
 from ragguard.errors import InvalidInputError
 from ragguard.evaluation import datasets, metrics, remote, report
@@ -22,7 +24,7 @@ from ragguard.evaluation.cache import CachedEncoder, TextCache
 from ragguard.evaluation.example import Example
 from ragguard.evaluation.experiment import Corpus, Experiment, Trial
 from ragguard.evaluation.files import write_whole
-from ragguard.evaluation.registry import Bench, build_attacks, build_system, check
+from ragguard.evaluation.registry import Bench, build_attacks, build_system, check, parse
 from ragguard.evaluation.sources import with_sources
 from ragguard.evaluation.static import distilled
 from ragguard.index import DenseIndex
@@ -110,8 +112,14 @@ def run(
         InvalidInputError: If the dataset, an attack or a defense is unusable, or `out` holds another run that is to be resumed.
     """
     check(settings.attacks, settings.defenses)
+    try:
+        for folder in (out, cache):
+            folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InvalidInputError(f"{folder} cannot be written: {error}") from error
     step("loading data and model", 0, len(settings.attacks))
-    dataset = remote.find(settings.dataset, cache)
+    found = remote.find(settings.dataset, cache)
+    dataset = dataclasses.replace(found, documents=tuple(with_sources(found.documents, settings.seed)))
     if settings.model:
         model = SentenceTransformerEncoder(settings.model, progress=False)
     else:
@@ -121,12 +129,13 @@ def run(
     targets = drawn or datasets.targets(dataset, settings.queries, settings.seed)
     step(f"indexing {len(dataset.documents)} documents", 0, len(settings.attacks))
     corpus = _corpus(settings.retriever, encoder, model, cache)
-    corpus.add(with_sources(dataset.documents, settings.seed))
+    corpus.add(dataset.documents)
     others = datasets.others(dataset, targets, OTHERS, settings.seed)
     bench = Bench(dataset, encoder, model, TextCache(cache), others, corpus, settings.k, settings.seed)
-    attacks = [attack for spec in settings.attacks for attack in build_attacks(spec, bench)]
+    attacks = _named_apart([(spec, attack) for spec in settings.attacks for attack in build_attacks(spec, bench)])
     systems = [build_system(spec, bench) for spec in settings.defenses]
-    parts = _parts(out, settings, [attack.name for attack in attacks], resume)
+    about = {"code": _code(settings), "dataset": _hash_of(dataset), "model": model.name}
+    parts = _parts(out, {**settings.model_dump(mode="json", exclude={"attacks"}), **about}, resume)
     budget = Budget(settings.documents, settings.tokens)
 
     trials: list[Trial] = []
@@ -144,13 +153,14 @@ def run(
         step=tell,
     )
     clean = _kept(parts / "clean.json", experiment.clean)
-    for number, attack in enumerate(attacks):
-        trials.append(_kept(parts / f"{number:03}.json", partial(experiment.under, attack, budget)))
+    for attack in attacks:
+        name = hashlib.sha256(attack.name.encode()).hexdigest()[:16]
+        trials.append(_kept(parts / f"{name}.json", partial(experiment.under, attack, budget)))
 
     rows = metrics.rows(clean, trials, dataset.relevant, settings.k, settings.seed)
     details = report.about(
         dataset=dataset.name,
-        dataset_sha256=_hash_of(dataset),
+        dataset_sha256=about["dataset"],
         documents=len(dataset.documents),
         questions=len(targets),
         budget=settings.documents,
@@ -182,19 +192,35 @@ def _corpus(retriever: str, encoder: CachedEncoder, model: SentenceTransformerEn
     return DenseIndex(encoder if retriever == "dense" else CachedEncoder(distilled(model, cache), cache))
 
 
-def _parts(out: Path, settings: BenchSettings, attacks: Sequence[str], resume: bool) -> Path:
-    """The folder of finished parts, emptied unless the run is resumed."""
+def _named_apart(attacks: Sequence[tuple[str, Attack]]) -> list[Attack]:
+    """Attacks that share a name go by their options.
+
+    Raises:
+        InvalidInputError: If two have the same name and options.
+    """
+    counts = Counter(attack.name for _, attack in attacks)
+    for spec, attack in attacks:
+        if counts[attack.name] > 1:
+            attack.name = spec
+    if twice := [name for name, count in Counter(attack.name for _, attack in attacks).items() if count > 1]:
+        raise InvalidInputError(f"attacks need different names or options; given twice: {', '.join(twice)}")
+    return [attack for _, attack in attacks]
+
+
+def _parts(out: Path, wanted: Mapping[str, Any], resume: bool) -> Path:
+    """The folder of finished parts, emptied unless the run is resumed; attacks may be added to a resumed run, or left out."""
     parts = out / "parts"
     about = parts / "run.json"
-    wanted = {"ragguard": _code(), "attacks": list(attacks), **settings.model_dump(mode="json")}
     if resume and about.exists():
-        there = json.loads(about.read_text(encoding="utf-8"))
-        if different := sorted(key for key in wanted | there if wanted.get(key) != there.get(key)):
+        try:
+            there = dict(json.loads(about.read_text(encoding="utf-8")))
+        except ValueError as error:
+            raise InvalidInputError(f"{about} is damaged; start anew, without resume: {error}") from error
+        if different := sorted(key for key in {*wanted, *there} if wanted.get(key) != there.get(key)):
             raise InvalidInputError(
                 f"{out} holds a run with other {', '.join(different)}; resume it as it was, or leave out resume"
             )
         return parts
-    parts.mkdir(parents=True, exist_ok=True)
     for old in parts.glob("*.json*"):
         old.unlink()
     write_whole(about, json.dumps(wanted, indent=1))
@@ -204,25 +230,36 @@ def _parts(out: Path, settings: BenchSettings, attacks: Sequence[str], resume: b
 def _kept(path: Path, ask: Callable[[], Trial]) -> Trial:
     """A finished part from its file, or made and written."""
     if path.exists():
-        return TRIAL.validate_json(path.read_bytes())
+        try:
+            return TRIAL.validate_json(path.read_bytes())
+        except ValidationError as error:
+            raise InvalidInputError(f"{path} is damaged; delete it to have it made again: {error}") from error
     trial = ask()
     write_whole(path, TRIAL.dump_json(trial).decode())
     return trial
 
 
-def _code() -> str:
-    """Hash of the package's code."""
+def _code(settings: BenchSettings) -> str:
+    """Hash of the package's code, and of the modules that factories come from."""
     digest = hashlib.sha256()
     for path in sorted(Path(ragguard.__file__).parent.rglob("*.py")):
         digest.update(path.read_bytes())
+    for spec in (*settings.attacks, *settings.defenses):
+        module, colon, _ = parse(spec)[0].partition(":")
+        if colon and (source := getattr(import_module(module), "__file__", None)):
+            for path in sorted(Path(source).parent.glob("*.py")):
+                digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
 
 
 def _hash_of(dataset: datasets.Dataset) -> str:
-    """Hash of the documents, queries and judgments."""
+    """Hash of all there is."""
     digest = hashlib.sha256()
     for document in dataset.documents:
         digest.update(json.dumps([document.id, document.text]).encode())
     for query_id, query in dataset.queries.items():
-        digest.update(json.dumps([query_id, query, sorted(dataset.relevant[query_id])]).encode())
+        digest.update(json.dumps([query_id, query, sorted(dataset.relevant[query_id]), dataset.answers.get(query_id)]).encode())
+    for text in dataset.attack_texts:
+        digest.update(json.dumps([text.query_id, text.attack, text.text]).encode())
+    digest.update(json.dumps(sorted(dataset.paraphrases.items())).encode())
     return digest.hexdigest()

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ragguard.errors import InvalidInputError
 from ragguard.protocols import Encoder
 from ragguard.types import Vectors
 
@@ -28,13 +29,15 @@ class CachedEncoder:
         Args:
             encoder: What embeds texts that are not in the file yet.
             folder: Where the files lie; None keeps vectors in memory.
+
+        Raises:
+            InvalidInputError: If the file is damaged.
         """
         self.encoder = encoder
         self.name, self.dimension = encoder.name, encoder.dimension
         self._live = False
         self._lock = threading.Lock()
-        self._connection = _open(folder, encoder.name)
-        self._connection.execute("CREATE TABLE IF NOT EXISTS v (k BLOB PRIMARY KEY, x BLOB)")
+        self._connection = _open(folder, encoder.name, "CREATE TABLE IF NOT EXISTS v (k BLOB PRIMARY KEY, x BLOB)")
 
     @contextmanager
     def live(self) -> Iterator[None]:
@@ -86,8 +89,7 @@ class TextCache(MutableMapping[str, str]):
 
     def __init__(self, folder: Path | None = None) -> None:
         """Open or make the file `texts.sqlite` in a folder; None keeps texts in memory."""
-        self._connection = _open(folder, "texts")
-        self._connection.execute("CREATE TABLE IF NOT EXISTS t (k TEXT PRIMARY KEY, x TEXT)")
+        self._connection = _open(folder, "texts", "CREATE TABLE IF NOT EXISTS t (k TEXT PRIMARY KEY, x TEXT)")
 
     def __getitem__(self, key: str) -> str:
         row = self._connection.execute("SELECT x FROM t WHERE k = ?", (key,)).fetchone()
@@ -111,9 +113,13 @@ class TextCache(MutableMapping[str, str]):
         return int(self._connection.execute("SELECT count(*) FROM t").fetchone()[0])
 
 
-def _open(folder: Path | None, name: str) -> sqlite3.Connection:
-    if folder is None:
-        return sqlite3.connect(":memory:", check_same_thread=False)
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{re.sub(r'[^A-Za-z0-9.-]+', '_', name)}.sqlite"
-    return sqlite3.connect(path, check_same_thread=False, timeout=60)
+def _open(folder: Path | None, name: str, table: str) -> sqlite3.Connection:
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+    path = ":memory:" if folder is None else str(folder / f"{re.sub(r'[^A-Za-z0-9.-]+', '_', name)}.sqlite")
+    try:
+        connection = sqlite3.connect(path, check_same_thread=False, timeout=60)
+        connection.execute(table)
+    except sqlite3.Error as error:
+        raise InvalidInputError(f"the cache {path} cannot be used; delete it, or give another folder: {error}") from error
+    return connection

@@ -12,7 +12,7 @@ import numpy as np
 
 from ragguard.attacks import Target
 from ragguard.errors import InvalidInputError
-from ragguard.text import words
+from ragguard.text import canonical, words
 from ragguard.types import Document
 
 LIES = ("poisonedrag-llm", "poisonedrag-I", "fluent-lie")
@@ -68,14 +68,15 @@ def load(folder: Path) -> Dataset:
     documents = []
     for where, row in _lines(folder / "corpus.jsonl"):
         text = f"{_text(where, row, 'title', '')} {_text(where, row, 'text')}".strip()
-        metadata = row.get("metadata") or {}
-        documents.append(Document(_text(where, row, "_id"), text, {**metadata, "title": row.get("title", "")}))
+        documents.append(Document(_id(where, row), text, {**_metadata(where, row), "title": row.get("title", "")}))
     texts: dict[str, str] = {}
     answers: dict[str, tuple[str, str]] = {}
     for where, row in _lines(folder / "queries.jsonl"):
-        query_id = _text(where, row, "_id")
-        texts[query_id] = _text(where, row, "text")
-        metadata = row.get("metadata") or {}
+        query_id = _id(where, row)
+        if query_id in texts:
+            raise InvalidInputError(f"{where} has the id {query_id!r}, which an earlier line has")
+        texts[query_id] = canonical(_text(where, row, "text")).text
+        metadata = _metadata(where, row)
         if "correct_answer" in metadata and "incorrect_answer" in metadata:
             answers[query_id] = (str(metadata["correct_answer"]), str(metadata["incorrect_answer"]))
     relevant = _qrels(folder / "qrels" / "test.tsv", texts, {document.id for document in documents})
@@ -110,7 +111,7 @@ def load_paraphrases(path: Path) -> dict[str, tuple[str, ...]]:
 def targets(dataset: Dataset, count: int, seed: int = 0) -> list[Target]:
     """Queries to attack, drawn with a seed, and what an attacker may know about them.
 
-    Where the dataset has answers, or else attack texts, only queries that have them are drawn.
+    Where the dataset has attack texts, or else answers, only queries that have them are drawn.
 
     Raises:
         InvalidInputError: If there are fewer such queries than asked for.
@@ -167,6 +168,20 @@ def _lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         yield f"{path}:{number}", row
 
 
+def _id(where: str, row: dict[str, Any]) -> str:
+    value = _text(where, row, "_id")
+    if not value or not value.isprintable():
+        raise InvalidInputError(f"{where} needs printable characters under '_id', not {value!r}")
+    return value
+
+
+def _metadata(where: str, row: dict[str, Any]) -> dict[str, Any]:
+    value = row.get("metadata") or {}
+    if not isinstance(value, dict):
+        raise InvalidInputError(f"{where} needs an object under 'metadata', not {value!r}")
+    return value
+
+
 def _text(where: str, row: dict[str, Any], key: str, default: str | None = None) -> str:
     value = row.get(key, default)
     if not isinstance(value, str):
@@ -177,7 +192,7 @@ def _text(where: str, row: dict[str, Any], key: str, default: str | None = None)
 def _qrels(path: Path, queries: Mapping[str, str], documents: set[str]) -> dict[str, frozenset[str]]:
     try:
         rows = path.read_text(encoding="utf-8").split("\n")[1:]
-    except OSError as error:
+    except (OSError, UnicodeDecodeError) as error:
         raise InvalidInputError(f"{path} cannot be read: {error}") from error
     relevant: dict[str, set[str]] = {}
     for number, row in enumerate(rows, 2):

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from ragguard.attacks import EVERY_TARGET, TARGET, Attack, Budget, Family, Target
-from ragguard.errors import InvalidInputError
+from ragguard.errors import DefenseError, InvalidInputError
 from ragguard.evaluation.cache import CachedEncoder
 from ragguard.evaluation.example import Example, show
 from ragguard.protocols import Retriever
@@ -23,8 +23,8 @@ from ragguard.vectors import encode_one_query
 INGESTED = 16
 """Documents by which the time of ingestion is measured; RAGMask takes about ten seconds for as many."""
 
-TIMED = 5
-"""Queries of an attack on which systems are timed, with nothing from the cache; RAGMask may embed twenty texts for each."""
+TIMED = 10
+"""Clean queries on which systems are timed, with nothing from the cache; RAGMask may embed twenty texts for each."""
 
 
 class Corpus(Retriever, Protocol):
@@ -94,7 +94,7 @@ class Trial:
         series: Name of its budget curve, if it lies on one.
         effort: Its place there.
         answers: By system, one for each target, in the order of the targets.
-        encoding_ms: Median time to encode a query.
+        encoding_ms: Median time to encode a query; clean corpus only.
         ingest_ratio: By system, time to embed documents and prepare evidence, over the time to embed them; clean corpus only.
         example: One query before and after.
     """
@@ -105,7 +105,7 @@ class Trial:
     series: str | None
     effort: int | None
     answers: Mapping[str, tuple[Answer, ...]]
-    encoding_ms: float
+    encoding_ms: float = 0.0
     ingest_ratio: Mapping[str, float] = field(default_factory=dict)
     example: Example | None = None
 
@@ -135,7 +135,7 @@ class Experiment:
             k: Results per query.
             together: Whether what is planted against all targets is there at once, as in PoisonedRAG, instead of each target's
                 own alone, as in RAGPart's paper.
-            timed: On how many of the targets systems are timed; the others may be answered from the cache.
+            timed: On how many clean queries systems are timed; the others, and those under attack, may use the cache.
             step: Called with a sentence before each part of the work, for progress.
 
         Raises:
@@ -162,16 +162,19 @@ class Experiment:
             system.prepare(found)
         self._step("asking without attack")
         answers: list[list[Answer]] = [[] for _ in self._systems]
-        for target in self._targets:
-            self._ask(target, target.query, (), answers)
-        return Trial("", "A", "no attack", None, None, self._by_system(answers), self._encoding_ms(None), ratio)
+        for number, target in enumerate(self._targets):
+            self._ask(target, target.query, (), answers, timed=number < self._timed)
+        return Trial("", "A", "no attack", None, None, self._by_system(answers), self._encoding_ms(), ratio)
 
     def under(self, attack: Attack, budget: Budget) -> Trial:
         """Ask under one attack.
 
         Raises:
-            InvalidInputError: If the attack cannot make what the budget allows.
+            InvalidInputError: If the attack cannot make what the budget allows, or edits documents while all poison is there at
+                once: two edits of one document cannot be.
         """
+        if self._together and attack.threat.edits:
+            raise InvalidInputError(f"{attack.name} edits documents, which cannot be done against all queries together")
         self._step(f"{attack.name}: writing")
         made = attack(self._targets, budget, self._step)
         poisoned = [replace(document, text=canonical(document.text).text) for document in made]
@@ -203,7 +206,6 @@ class Experiment:
             series=attack.series,
             effort=attack.effort,
             answers=self._by_system(answers),
-            encoding_ms=self._encoding_ms(attack),
             example=example,
         )
 
@@ -219,41 +221,42 @@ class Experiment:
         self._corpus.delete([document.id for document in documents])
         self._corpus.add(originals)
 
-    def _ask(self, target: Target, query: str, poisoned: Sequence[str], answers: Sequence[list[Answer]]) -> list[Sequence[Hit]]:
+    def _ask(
+        self, target: Target, query: str, poisoned: Sequence[str], answers: Sequence[list[Answer]], *, timed: bool = False
+    ) -> list[Sequence[Hit]]:
         results = []
+        undefended = self._corpus.retrieve(query, self._k)
         for retriever, mine in zip(self._retrievers, answers, strict=True):
-            timed = len(mine) < self._timed
             with self._encoder.live() if timed else nullcontext():
                 encode_one_query(self._encoder, canonical(query).text)  # remembered from here on, and timed apart
                 start = time.perf_counter()
                 found = retriever.retrieve(query, self._k)
                 ms = round((time.perf_counter() - start) * 1000, 3)
-            mine.append(_answer(target.id, found, poisoned, ms if timed else None))
+            mine.append(_answer(target.id, found, undefended, poisoned, ms if timed else None))
             results.append(found)
         return results
 
     def _by_system(self, answers: Sequence[list[Answer]]) -> dict[str, tuple[Answer, ...]]:
         return {system.name: tuple(mine) for system, mine in zip(self._systems, answers, strict=True)}
 
-    def _encoding_ms(self, attack: Attack | None) -> float:
+    def _encoding_ms(self) -> float:
         """Median time to encode a query that nobody asked before."""
         times = []
         with self._encoder.live():
             for target in self._targets[: self._timed]:
-                query = f"{attack.asked(target) if attack else target.query} "  # a space: not among the remembered ones
                 start = time.perf_counter()
-                encode_one_query(self._encoder, query)
+                encode_one_query(self._encoder, f"{target.query} ")  # a space: not among the remembered ones
                 times.append((time.perf_counter() - start) * 1000)
         return round(median(times), 3)
 
     def _ingest_ratio(self) -> dict[str, float]:
-        """Documents drawn from the corpus, embedded and prepared afresh; each system against an embedding of its own."""
+        """Documents drawn from the corpus, embedded and prepared afresh; others for each system, which may share a store."""
         documents = self._corpus.documents
-        rows = np.random.default_rng(0).permutation(len(documents))[:INGESTED]
-        sample = [documents[int(row)] for row in rows]
+        rows = np.random.default_rng(0).permutation(len(documents)).tolist()
         ratios = {}
         with self._encoder.live():
-            for system in self._systems:
+            for number, system in enumerate(self._systems):
+                sample = [documents[rows[(number * INGESTED + i) % len(rows)]] for i in range(min(INGESTED, len(rows)))]
                 start = time.perf_counter()
                 self._encoder.encode_document([document.text for document in sample])
                 middle = time.perf_counter()
@@ -288,18 +291,19 @@ def steps(attacks: int, systems: int, targets: int) -> int:
     return systems + 2 + attacks * (systems + targets + 3)
 
 
-def _answer(query_id: str, found: Sequence[Hit], poisoned: Sequence[str], ms: float | None) -> Answer:
+def _answer(query_id: str, found: Sequence[Hit], undefended: Sequence[Hit], poisoned: Sequence[str], ms: float | None) -> Answer:
+    result = found if isinstance(found, GuardedResult) else GuardedResult(query_id, len(found), tuple(found), tuple(found))
     returned = tuple(hit.document.id for hit in found)
-    if not isinstance(found, GuardedResult):
-        return Answer(query_id, returned, tuple(poisoned), returned, ms=ms)
-    suspicions = {one.document_id: one.suspicion for one in found.verdicts if one.suspicion is not None}
+    suspicions = {one.document_id: one.suspicion for one in result.verdicts if one.suspicion is not None}
+    if not np.isfinite(list(suspicions.values())).all():
+        raise DefenseError(f"suspicions must be finite; for {query_id!r} they are {suspicions}")
     return Answer(
         query_id=query_id,
         returned=returned,
         poisoned=tuple(poisoned),
-        candidates=tuple(hit.document.id for hit in found.candidates),
-        lost=tuple(hit.document.id for hit in found.lost),
-        dropped=tuple(hit.document.id for hit in found.removed),
+        candidates=tuple(hit.document.id for hit in result.candidates),
+        lost=tuple(hit.document.id for hit in undefended if hit.document.id not in returned),
+        dropped=tuple(hit.document.id for hit in result.removed),
         suspicions=suspicions,
         ms=ms,
     )

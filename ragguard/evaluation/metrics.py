@@ -36,7 +36,7 @@ class Row:
         asr: ASR@k, share of target queries with at least one document poisoned for them in the top k.
         sr: SR@k under attack, share of queries with at least one relevant document in the top k.
         clean_sr: SR@k without the attack.
-        ms_per_query: Median time of an answer under attack, evidence warm, query encoding included.
+        ms_per_query: Median time of an answer to a clean query nobody asked before, evidence warm, query encoding included.
         queries: Number of target queries.
         ndcg: nDCG@10 under attack.
         recall: Share of the relevant documents in the top k under attack, averaged over queries.
@@ -51,7 +51,7 @@ class Row:
         ingest_ratio: Time to embed documents and prepare evidence, over the time to embed them.
         series: Name of the attack's budget curve, if it lies on one.
         effort: Its place there.
-        intervals: 95 % intervals over queries, by field: bootstrap; exact binomial where all queries agree.
+        intervals: 95 % intervals over queries, by field: bootstrap; exact binomial where a rate is 0 or 1.
     """
 
     attack: str
@@ -143,7 +143,7 @@ def _row(clean: Trial, trial: Trial, name: str, relevant: Mapping[str, AbstractS
         family=trial.family,
         defense=name,
         k=k,
-        ms_per_query=round(trial.encoding_ms + median(answer.ms for answer in attacked if answer.ms is not None), 2),
+        ms_per_query=round(clean.encoding_ms + median(answer.ms for answer in before if answer.ms is not None), 2),
         queries=len(attacked),
         benign_dropped=sum(dropped) / max(sum(map(len, undefended)), 1),
         auroc=auroc,
@@ -199,9 +199,10 @@ def _detection(answers: Sequence[Answer]) -> tuple[float | None, float | None]:
     """How well suspicion parts poisoned from benign candidates: AUROC, and the detection rate at a fixed false positive rate."""
     from sklearn.metrics import roc_auc_score
 
-    pairs = [(name in answer.poisoned, score) for answer in answers for name, score in answer.suspicions.items()]
-    poisoned = np.array([score for hostile, score in pairs if hostile])
-    benign = np.array([score for hostile, score in pairs if not hostile])
+    planted = {name for answer in answers for name in answer.poisoned}
+    scores = [(answer, name, score) for answer in answers for name, score in answer.suspicions.items()]
+    poisoned = np.array([score for answer, name, score in scores if name in answer.poisoned])
+    benign = np.array([score for _, name, score in scores if name not in planted])
     if not len(poisoned) or not len(benign):
         return None, None
     labels = [1] * len(poisoned) + [0] * len(benign)

@@ -15,9 +15,10 @@ from ragguard import attacks
 from ragguard.attacks import Attack, Prepared, ThreatModel
 from ragguard.defenses import BaseDefense, RAGMask, RAGPart, RAGPartSearch
 from ragguard.encoders import SentenceTransformerEncoder
-from ragguard.errors import InvalidInputError
+from ragguard.errors import InvalidInputError, RAGGuardError
 from ragguard.evaluation.datasets import Dataset, load_paraphrases
 from ragguard.evaluation.experiment import Corpus, System
+from ragguard.index import DenseIndex
 from ragguard.protocols import Defense, Encoder
 from ragguard.retriever import GuardedRetriever, GuardPolicy
 from ragguard.types import Document
@@ -135,11 +136,15 @@ def _built(kind: Literal["attack", "defense"], spec: str, bench: Bench) -> Any:
     factory = _factory(kind, name)
     try:
         return factory(bench, **options)
-    except TypeError as error:
-        raise InvalidInputError(f"{kind} {name!r} does not take {options}: {error}") from error
+    except RAGGuardError:
+        raise
+    except Exception as error:
+        raise InvalidInputError(f"{kind} {name!r} does not take {options}: {error!r}") from error
 
 
 def _ragpart_corpus(bench: Bench, **options: Any) -> System:
+    if not isinstance(bench.corpus, DenseIndex) or bench.corpus.encoder is not bench.encoder:
+        raise InvalidInputError("ragpart-corpus searches fragments instead of documents: it needs retriever dense")
     defense = RAGPart(bench.encoder, **options)
     return System(f"{defense.name} over the corpus", partial(RAGPartSearch, defense=defense), defense.prepare)
 
@@ -155,7 +160,9 @@ def _texts(bench: Bench, attack: str, family: Literal["A", "B"] = "B") -> Attack
     return Prepared(attack, family, ThreatModel(knows=("query", "answer")), texts)
 
 
-def _joint(bench: Bench, defense: str = "ragmask", calls: Sequence[int] = (100, 400, 1600), **options: Any) -> list[Attack]:
+def _joint(bench: Bench, defense: str = "ragmask", calls: Sequence[int] | int = (100, 300, 1000), **options: Any) -> list[Attack]:
+    if not isinstance(bench.corpus, DenseIndex) or bench.corpus.encoder is not bench.encoder:
+        raise InvalidInputError("a joint attack compares similarities with the retriever's scores: it needs retriever dense")
     if parse(defense)[0] not in DEFENSES:
         raise InvalidInputError(f"a joint attack climbs one of {', '.join(DEFENSES)}, not {defense!r}")
 
@@ -165,8 +172,8 @@ def _joint(bench: Bench, defense: str = "ragmask", calls: Sequence[int] = (100, 
 
     depth = OVERFETCH * bench.k
     known = {"k": bench.k, "depth": depth, "cache": bench.triggers, "seed": bench.seed, **options}
-    documents = bench.dataset.documents
-    return [attacks.JointAttack(documents, bench.corpus, bench.model, guard, calls=each, **known) for each in calls]
+    given = (bench.dataset.documents, bench.corpus, bench.model, guard)
+    return [attacks.JointAttack(*given, calls=each, **known) for each in ([calls] if isinstance(calls, int) else calls)]
 
 
 def _paraphrase(bench: Bench, file: str | None = None, **options: Any) -> Attack:

@@ -82,7 +82,7 @@ def shortcomings(rows: Sequence[Row], limit: float = 0.1) -> list[str]:
     """What must not be overlooked, in sentences.
 
     Args:
-        rows: Of one run; systems whose clean SR is below the best one's have a cost.
+        rows: Of one run; systems whose clean SR is below that of "none", or else of the best one, have a cost.
         limit: An attack that every system lets through to more than this share of its targets was not stopped, and a system
             that takes a document from more than this share of clean queries has a cost.
     """
@@ -100,10 +100,10 @@ def shortcomings(rows: Sequence[Row], limit: float = 0.1) -> list[str]:
             )
             sentences.append(f"{attack}: still in the top {best.k} of {best.asr:.0%} of its targets under {under}.{why}")
     clean = {row.defense: row for row in rows}
-    highest = max(row.clean_sr for row in clean.values())
+    undefended = clean["none"].clean_sr if "none" in clean else max(row.clean_sr for row in clean.values())
     for name, row in clean.items():
         costs = []
-        if (lost := highest - row.clean_sr) > 0:
+        if (lost := undefended - row.clean_sr) > 0:
             costs.append(f"{lost:.0%} of the questions lose their answer")
         if row.clean_loss > limit:
             costs.append(f"{row.clean_loss:.0%} of the questions lose a document")
