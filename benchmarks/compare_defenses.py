@@ -42,7 +42,7 @@ OPTIMISED = (
     "hotflip",
     "hotflip(places=['spread'], excerpt=128)",
     "gaslite",
-    "gaslite(places=['spread'], excerpt=128)",
+    "gaslite(places=['spread'], words=32, excerpt=128)",
     "corpus-poisoning",
     "phantom",
     "poisonedrag-whitebox",
