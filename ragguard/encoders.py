@@ -212,9 +212,11 @@ class _Splitter:
         tokenizer = model.tokenizer
         limit = getattr(model, "max_seq_length", None)
         self._lock = lock
-        self._tokenizer: Any = tokenizer if limit and hasattr(tokenizer, "num_special_tokens_to_add") else None
-        if self._tokenizer is None:
-            return  # static embeddings read texts of any length
+        self._tokenizer: Any = tokenizer if limit and hasattr(tokenizer, "is_fast") else None
+        if self._tokenizer is None:  # static embeddings read texts of any length
+            if hasattr(tokenizer, "encode_special_tokens"):
+                tokenizer.encode_special_tokens = True
+            return
         tokenizer.split_special_tokens = True
         if not tokenizer.is_fast:
             raise EncoderError("the model's tokenizer gives no character offsets; install its fast version (`tokenizers`)")
