@@ -44,7 +44,7 @@ def test_a_payload_is_kept_by_both() -> None:
         rest = made.text.split()
         for word in TARGETS[0].query.split() * 3:
             rest.remove(word)
-        assert " ".join(rest) in {" ".join(document.text.split()) for document in DATASET.documents}
+        assert sorted(rest) in [sorted(document.text.split()) for document in DATASET.documents]
 
 
 def test_repeating_is_refused_without_room() -> None:
@@ -74,16 +74,16 @@ def test_a_joint_attack_climbs_within_its_budget_and_its_share_of_words() -> Non
         before = encoder.calls
         attack = JointAttack(DATASET.documents, index, encoder, guard, calls=calls, k=5, depth=10)
         (made,) = attack(TARGETS[:1], Budget(1))
-        assert encoder.calls - before <= calls + 10 * 5  # the fragments of honest candidates
+        assert encoder.calls - before <= calls + 10 * 5 + 3  # the fragments of honest candidates, and queries
         hits = sorted([*index.retrieve(TARGETS[0].query, 10), _hit(encoder, TARGETS[0], made)], key=lambda h: -h.score)[:10]
         (verdict,) = guard(encoder).__call__(TARGETS[0].query, hits, 5).verdicts_on(made.id) or (None,)
         return (verdict.signals["vote_share"] if verdict else -1.0), made.text
 
-    few, many = margin(120), margin(3000)
-    assert many[0] > max(few[0], 0.5)
+    few, many = margin(12), margin(1000)
+    assert few[0] <= 0.5 < many[0]  # the query in front is dropped, what was climbed is kept
     carrier = min(len(words(document.text)) for document in DATASET.documents)
     assert len(words(many[1])) >= carrier
-    assert margin(120) == few
+    assert margin(12) == few
 
 
 def _hit(encoder: Encoder, target: Target, document: Document) -> Hit:
