@@ -52,8 +52,8 @@ ADAPTIVE = ("adaptive-ragpart", "adaptive-ragmask")
 ON_TOPIC = ("poisonedrag", "texts(attack='poisonedrag-llm:gpt4')", "sybil", "edit", "framing")
 PARAPHRASE = f"paraphrase(file='{PARAPHRASES.relative_to(ROOT)}', places=['front', 'end'])"
 JOINT = (
-    "joint",
-    "joint(defense='ragpart(k=2, min_share=0.5)')",
+    "joint(calls=[100, 300, 600])",
+    "joint(defense='ragpart(k=2, min_share=0.5)', calls=[100, 300, 600])",
 )
 
 
@@ -79,7 +79,9 @@ def settings(folder: Path) -> dict[str, BenchSettings]:
         "nq_dev_joint": BenchSettings(dataset=nq, attacks=JOINT, defenses=OURS, ids=paraphrased[:5], documents=1),
         "nq_dev_bm25": BenchSettings(retriever="bm25", **other),
         "nq_dev_static": BenchSettings(retriever="static", **other),
-        "scifact": BenchSettings(dataset=str(folder / "scifact"), attacks=WORDS, defenses=OURS, queries=20),
+        "scifact": BenchSettings(  # long abstracts: a mask each fifteen words, in two pieces
+            dataset=str(folder / "scifact"), attacks=WORDS[:4], defenses=(*OURS[:3], "ragmask"), queries=10
+        ),
         "msmarco_dev": BenchSettings(
             dataset=str(folder / "msmarco_dev"), attacks=(*WORDS, "poisonedrag"), defenses=(*OURS, *PEERS), queries=20
         ),
