@@ -21,7 +21,7 @@ from ragguard.types import Document, GuardedResult, Hit
 from ragguard.vectors import encode_one_query
 
 INGESTED = 16
-"""Documents by which the time of ingestion is measured; RAGMask takes about ten seconds for as many."""
+"""Documents by which the time of ingestion is measured; RAGMask takes about five seconds for as many."""
 
 TIMED = 10
 """Clean queries on which systems are timed, with nothing from the cache; RAGMask may embed twenty texts for each."""
@@ -123,6 +123,7 @@ class Experiment:
         k: int,
         together: bool = False,
         timed: int = TIMED,
+        ingested: int = INGESTED,
         step: Callable[[str], None] = lambda _: None,
     ) -> None:
         """Configure.
@@ -136,6 +137,7 @@ class Experiment:
             together: Whether what is planted against all targets is there at once, as in PoisonedRAG, instead of each target's
                 own alone, as in RAGPart's paper.
             timed: On how many clean queries systems are timed; the others, and those under attack, may use the cache.
+            ingested: By how many documents the time of ingestion is measured, for each system.
             step: Called with a sentence before each part of the work, for progress.
 
         Raises:
@@ -146,7 +148,7 @@ class Experiment:
         if len({system.name for system in systems}) < len(systems):
             raise InvalidInputError(f"systems need different names: {[system.name for system in systems]}")
         self._corpus, self._encoder, self._targets, self._systems = corpus, encoder, targets, systems
-        self._k, self._together, self._timed, self._step = k, together, timed, step
+        self._k, self._together, self._timed, self._ingested, self._step = k, together, timed, ingested, step
         self._retrievers = [system.over(corpus) for system in systems]
 
     def clean(self) -> Trial:
@@ -253,10 +255,11 @@ class Experiment:
         """Documents drawn from the corpus, embedded and prepared afresh; others for each system, which may share a store."""
         documents = self._corpus.documents
         rows = np.random.default_rng(0).permutation(len(documents)).tolist()
+        count = min(self._ingested, len(rows))
         ratios = {}
         with self._encoder.live():
             for number, system in enumerate(self._systems):
-                sample = [documents[rows[(number * INGESTED + i) % len(rows)]] for i in range(min(INGESTED, len(rows)))]
+                sample = [documents[rows[(number * count + i) % len(rows)]] for i in range(count)]
                 start = time.perf_counter()
                 self._encoder.encode_document([document.text for document in sample])
                 middle = time.perf_counter()
