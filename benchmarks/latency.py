@@ -14,7 +14,7 @@ from ragguard.evaluation.experiment import INGESTED, Experiment
 from ragguard.evaluation.registry import OVERFETCH, Bench, build_system
 from ragguard.index import DenseIndex
 
-K, QUERIES = 10, 60
+K, QUERIES = 10, 30
 
 
 def measure() -> dict[str, Any]:

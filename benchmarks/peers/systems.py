@@ -10,6 +10,7 @@ from ragguard.defenses import BaseDefense
 from ragguard.evaluation.experiment import System
 from ragguard.evaluation.registry import Bench
 from ragguard.retriever import GuardedRetriever, GuardPolicy
+from ragguard.text import canonical
 
 AS_READ = GuardPolicy(overfetch=1, max_overfetch=1)
 """For peers that judge what a model would read, the top k, and do not fill up again."""
@@ -30,7 +31,7 @@ def trustrag(bench: Bench, **options: Any) -> System:
 
 def gmtp(bench: Bench, **options: Any) -> System:
     """GMTP with a bigram model of the corpus, for want of a masked language model."""
-    texts = {document.id: document.text for document in bench.dataset.documents}
+    texts = {document.id: canonical(document.text).text for document in bench.dataset.documents}
     pairs = [(query, texts[name]) for key, query in bench.dataset.queries.items() for name in bench.dataset.relevant[key]]
     benign = sorted(pair for pair in pairs if pair[0] in bench.others) or sorted(pairs)
     return _system(GMTP(bench.model, Bigrams(bench.model, list(texts.values())), benign, **options), bench, AS_READ)
@@ -38,7 +39,7 @@ def gmtp(bench: Bench, **options: Any) -> System:
 
 def perplexity(bench: Bench, **options: Any) -> System:
     """Perplexity under a bigram model of the corpus."""
-    texts = [document.text for document in bench.dataset.documents]
+    texts = [canonical(document.text).text for document in bench.dataset.documents]
     return _system(PerplexityFilter.of_corpus(texts, **options), bench, FILLED_UP)
 
 
