@@ -133,7 +133,8 @@ def pictures() -> None:
         drawn = {"heat_map": plots.heat_map(rows), "curves": plots.budget_curves(rows)}
         for kind, picture in drawn.items():
             if picture:
-                (IMAGES / f"{path.stem}_{kind}.svg").write_text(picture, encoding="utf-8")
+                white = picture.replace("<svg ", '<svg style="background:#ffffff" ', 1)
+                (IMAGES / f"{path.stem}_{kind}.svg").write_text(white, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -171,8 +171,8 @@ def _table(rows: Sequence[Row]) -> Table:
     )
     table = Table(caption=caption)
     for column in ("attack", "defense"):
-        table.add_column(column)
-    for column in (f"ASR@{k}", f"SR@{k}", "clean SR", "clean harmed", "ms/query"):
+        table.add_column(column, overflow="fold")
+    for column in (f"ASR@{k}", f"SR@{k}", "clean\nSR", "clean\nharmed", "ms per\nquery"):
         table.add_column(column, justify="right")
     last = ""
     for row in rows:
