@@ -236,8 +236,9 @@ def test_edits_change_a_number_where_the_answer_is_not() -> None:
     inside = Document("inside", "The unanswerable one costs 7 marks.")
     target = Target("q", "who?", "answer", "lie", relevant=(numbers, Document("words", "They saw many stars."), inside))
     assert [document.id for document in Edit()([target], Budget(2))] == ["numbers", "inside"]
-    with pytest.raises(InvalidInputError, match="made 2 of 3"):
-        Edit()([target], Budget(3))
+    assert len(Edit()([target], Budget(3))) == 2  # as many as there are
+    with pytest.raises(InvalidInputError, match="made 0 of 3"):
+        Edit()([Target("q", "who?", relevant=(Document("words", "They saw many stars."),))], Budget(3))
     made = {Edit(seed=seed)([target], Budget(1))[0].text for seed in range(20)}
     assert len(made) > 5
     for text in made:
