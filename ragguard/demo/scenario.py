@@ -78,7 +78,7 @@ def play(*, questions: int, k: int, seed: int, step: Callable[[str], None]) -> O
         System("RAGMask", partial(GuardedRetriever, defenses=[ragmask], policy=few), ragmask.prepare, depth=2 * k),
         System("RAGPart + RAGMask", partial(GuardedRetriever, defenses=[ragpart, second], policy=few), prepare_both, depth=1),
     ]
-    experiment = Experiment(index, encoder, targets, systems, k=k, ingested=4, step=step)
+    experiment = Experiment(index, encoder, targets, systems, k=k, timed=4, ingested=1, step=step)
     clean = experiment.clean()
     trials = [experiment.under(attack, BUDGET) for attack in _attacks(dataset, seed)]
     found = rows(clean, trials, dataset.relevant, k, seed)
