@@ -18,7 +18,7 @@ def ragguard(*arguments: str) -> subprocess.CompletedProcess[str]:
 def test_the_demo_shows_before_and_after(tmp_path: Path) -> None:
     done = ragguard("demo", "--questions", "4", "--out", str(tmp_path))
     assert done.returncode == 0, done.stderr
-    for words in ("ASR@5", "query twice", "fluent lie", "RAGPart + RAGMask", "POISONED", "What was not stopped"):
+    for words in ("ASR@5", "query twice", "fluent lie", "RAGMask", "POISONED", "What was not stopped"):
         assert words in done.stdout
     result = json.loads((tmp_path / "results.json").read_text())
     keys = {"attack", "family", "defense", "k", "asr", "sr", "clean_sr", "ms_per_query"}
