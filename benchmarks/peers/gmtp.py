@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -146,7 +147,8 @@ class Bigrams:
             InvalidInputError: If the corpus is too small.
         """
         self._quantile = quantile
-        self._models = HeldOut(texts, encoder.model.tokenizer.tokenize)
+        own = copy.deepcopy(encoder.model.tokenizer)  # fast tokenizers refuse to be shared while they run
+        self._models = HeldOut(texts, own.tokenize)
 
     def values(self, reading: Reading, keys: Sequence[int]) -> list[float]:
         """A log-probability for each key."""
