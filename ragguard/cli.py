@@ -65,8 +65,7 @@ def demo(
     from ragguard.demo import scenario
     from ragguard.evaluation import report
 
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+    with _progress() as progress:
         task = progress.add_task("starting", total=scenario.total_steps(questions))
 
         def step(what: str) -> None:
@@ -86,10 +85,7 @@ def demo(
     )
     console.print(_table(outcome.rows))
     _print_example(outcome.example)
-    console.print("\n[bold]What was not stopped, and what it cost[/bold]")
-    for finding in outcome.findings or ("Nothing: every attack was held to 10 % of its targets, and no answer was lost.",):
-        console.print(Text(f"  - {finding}", style="red" if outcome.findings else ""))
-    console.print(f"\nWrote {out / 'results.json'} and {out / 'report.html'}")
+    _print_findings(outcome.findings, out)
 
 
 @app.command()
@@ -133,8 +129,7 @@ def bench(
         )
     except ValidationError as error:
         raise InvalidInputError(str(error)) from error
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+    with _progress() as progress:
         task = progress.add_task("starting", total=None)
 
         def step(what: str, done: int, total: int) -> None:
@@ -149,10 +144,7 @@ def bench(
         f"{time.monotonic() - start:.0f} s\n"
     )
     console.print(_table(result.rows))
-    console.print("\n[bold]What was not stopped, and what it cost[/bold]")
-    for finding in result.findings or ("Nothing: every attack was held to 10 % of its targets, and no answer was lost.",):
-        console.print(Text(f"  - {finding}", style="red" if result.findings else ""))
-    console.print(f"\nWrote {out / 'results.json'} and {out / 'report.html'}")
+    _print_findings(result.findings, out)
 
 
 def _quiet_model_loading() -> None:
@@ -160,6 +152,11 @@ def _quiet_model_loading() -> None:
     from transformers.utils import logging as transformers_logging
 
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+
+
+def _progress() -> Progress:
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    return Progress(*columns, console=Console(stderr=True), transient=True)
 
 
 def _table(rows: Sequence[Row]) -> Table:
@@ -199,6 +196,13 @@ def _print_example(example: Example) -> None:
                 line.append(f"[[{text}]]" if marked else text, style="black on yellow" if marked else "")
             console.print(line)
     console.print(Text(f"\n  Why the poisoned one fell: {example.reason}", style="dim"))
+
+
+def _print_findings(findings: Sequence[str], out: Path) -> None:
+    console.print("\n[bold]What was not stopped, and what it cost[/bold]")
+    for finding in findings or ("Nothing: every attack was held to 10 % of its targets, and no answer was lost.",):
+        console.print(Text(f"  - {finding}", style="red" if findings else ""))
+    console.print(f"\nWrote {out / 'results.json'} and {out / 'report.html'}")
 
 
 def _shortened(text: str, limit: int = 160) -> str:

@@ -6,12 +6,13 @@ import hashlib
 import json
 import math
 from collections import Counter
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
 
 from ragguard.attacks.base import Target, ThreatModel
+from ragguard.attacks.kept import Cache, kept
 from ragguard.attacks.planted import Place, PlantedAttack
 from ragguard.checks import positive
 from ragguard.ngrams import KneserNey, lowercase_words
@@ -102,7 +103,7 @@ class AdversarialDecoding(PlantedAttack):
         beams: int = 5,
         fluency: float = 0.02,
         places: Sequence[Place] = ("front",),
-        cache: MutableMapping[str, str] | None = None,
+        cache: Cache | None = None,
         seed: int = 0,
     ) -> None:
         """Configure.
@@ -136,9 +137,9 @@ class AdversarialDecoding(PlantedAttack):
     def trigger(self, target: Target, generator: np.random.Generator) -> str:  # noqa: ARG002
         """The best text there was at any length."""
         settings = [self.name, self._encoder.name, self._model.name, self._beams, self._fluency, target.query]
-        key = hashlib.sha256(json.dumps(settings).encode()).hexdigest()
-        if self._cache is not None and key in self._cache:
-            return self._cache[key]
+        return kept(self._cache, settings, lambda: self._decode(target))
+
+    def _decode(self, target: Target) -> str:
         goal = encode_one_query(self._encoder, target.query)
         subject = self._subject(target.query)
         beams: list[tuple[tuple[str, ...], float]] = [((), 0.0)]
@@ -157,8 +158,6 @@ class AdversarialDecoding(PlantedAttack):
             beams = [(texts[int(row)], longer[texts[int(row)]]) for row in kept]
             if values[kept[0]] > best_value:
                 best, best_value = " ".join(beams[0][0]), float(values[kept[0]])
-        if self._cache is not None:
-            self._cache[key] = best
         return best
 
     def _subject(self, query: str) -> list[str]:

@@ -7,8 +7,9 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from ragguard.attacks.base import Target, ThreatModel, UniversalAttack
-from ragguard.attacks.flips import CALLS, Cache, Template, WhiteBox, WhiteBoxEncoder, Writer
+from ragguard.attacks.flips import CALLS, Template, WhiteBox, WhiteBoxEncoder, Writer
 from ragguard.attacks.gaslite import ascend
+from ragguard.attacks.kept import Cache
 from ragguard.checks import positive
 from ragguard.errors import InvalidInputError
 from ragguard.types import Vectors

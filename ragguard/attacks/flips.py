@@ -8,10 +8,8 @@ are written out as real texts and encoded as documents are, so that no attack li
 from __future__ import annotations
 
 import copy
-import hashlib
-import json
 import re
-from collections.abc import Callable, MutableMapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
@@ -19,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from ragguard.attacks.kept import Cache, kept
 from ragguard.attacks.planted import Place, plant
 from ragguard.checks import positive
 from ragguard.errors import InvalidInputError
@@ -31,7 +30,6 @@ if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
 Words: TypeAlias = tuple[str, ...]
-Cache: TypeAlias = MutableMapping[str, str]
 
 BATCH = 8
 """Flips encoded together."""
@@ -293,14 +291,12 @@ class Writer:
             start,
             seed,
         ]
-        key = hashlib.sha256(json.dumps(settings).encode() + goal.tobytes()).hexdigest()
-        if self._cache is not None and (known := self._cache.get(key)) is not None:
-            return known
-        own = np.random.default_rng(seed)
-        first = start or tuple(own.choice(self._box.vocabulary[1], max(template.order) + 1).tolist())
-        search = Search(self._box, template, goal, first, self._calls)
-        self._strategy(search, own)
-        trigger = " ".join(search.best)
-        if self._cache is not None:
-            self._cache[key] = trigger
-        return trigger
+
+        def make() -> str:
+            own = np.random.default_rng(seed)
+            first = start or tuple(own.choice(self._box.vocabulary[1], max(template.order) + 1).tolist())
+            search = Search(self._box, template, goal, first, self._calls)
+            self._strategy(search, own)
+            return " ".join(search.best)
+
+        return kept(self._cache, settings, make, goal=goal.tobytes())

@@ -11,7 +11,6 @@ from ragguard.attacks.flips import (
     CALLS,
     EXCERPT,
     WORDS,
-    Cache,
     Strategy,
     Template,
     WhiteBox,
@@ -20,6 +19,7 @@ from ragguard.attacks.flips import (
     flip,
     shortened,
 )
+from ragguard.attacks.kept import Cache
 from ragguard.attacks.planted import Place, PlantedAttack
 from ragguard.checks import positive
 from ragguard.types import Document

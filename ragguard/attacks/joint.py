@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
-from collections.abc import Callable, Iterator, MutableMapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from ragguard.attacks.base import Attack, Target, ThreatModel
+from ragguard.attacks.kept import Cache, kept
 from ragguard.errors import InvalidInputError, RAGGuardError
 from ragguard.protocols import Defense, Encoder, Retriever
 from ragguard.text import canonical, words
@@ -49,7 +49,7 @@ class JointAttack(Attack):
         share: float = 0.25,
         k: int = 10,
         depth: int = 20,
-        cache: MutableMapping[str, str] | None = None,
+        cache: Cache | None = None,
         seed: int = 0,
     ) -> None:
         """Configure.
@@ -87,11 +87,8 @@ class JointAttack(Attack):
         honest = list(self._retriever.retrieve(target.query, self._depth))
         ranking = [(hit.document.id, hit.score) for hit in honest]
         settings = [VERSION, self.name, self._guard, self._encoder.name, self._k, self._share, self._seed, target.query, first]
-        key = hashlib.sha256(json.dumps([*settings, ranking]).encode()).hexdigest()
-        known = self._cache.get(key) if self._cache is not None else None
-        placed = tuple((at, word) for at, word in json.loads(known)) if known else self._search(target, first, honest, generator)
-        if self._cache is not None:
-            self._cache[key] = json.dumps(placed)
+        found = kept(self._cache, [*settings, ranking], lambda: json.dumps(self._search(target, first, honest, generator)))
+        placed = tuple((at, word) for at, word in json.loads(found))
         yield _written(first, placed)
         for carrier in carriers:
             yield _written(carrier, placed)

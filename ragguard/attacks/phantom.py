@@ -7,8 +7,9 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from ragguard.attacks.base import Target, ThreatModel, UniversalAttack
-from ragguard.attacks.flips import CALLS, WORDS, Cache, Template, WhiteBox, WhiteBoxEncoder, Writer, shortened
+from ragguard.attacks.flips import CALLS, WORDS, Template, WhiteBox, WhiteBoxEncoder, Writer, shortened
 from ragguard.attacks.gaslite import ascend
+from ragguard.attacks.kept import Cache
 from ragguard.attacks.planted import plant
 from ragguard.checks import positive
 from ragguard.errors import InvalidInputError

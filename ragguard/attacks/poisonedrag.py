@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from ragguard.attacks.base import Attack, Target, ThreatModel
-from ragguard.attacks.flips import CALLS, Cache, Template, WhiteBox, WhiteBoxEncoder, Writer, flip
+from ragguard.attacks.flips import CALLS, Template, WhiteBox, WhiteBoxEncoder, Writer, flip
+from ragguard.attacks.kept import Cache
 from ragguard.errors import InvalidInputError
 from ragguard.vectors import encode_one_query
 
