@@ -100,6 +100,34 @@ class FragmentPlan:
 
 
 @dataclass(frozen=True)
+class WindowPlan:
+    """Overlapping windows of a text, as long as a question (calibrated guard).
+
+    Attributes:
+        length: Words in a window.
+        stride: Words from one window to the next.
+    """
+
+    length: int = WINDOW
+    stride: int = WINDOW // 2
+
+    @property
+    def key(self) -> str:
+        """Name and settings."""
+        return f"windows:{self.length}:{self.stride}"
+
+    def build(self, texts: Sequence[str], encode: Encode) -> list[Evidence]:
+        """Embed the windows of all texts together."""
+        runs = [windows(text, self.length, self.stride) for text in texts]
+        vectors = encode([text[s.start : s.end] for text, spans in zip(texts, runs, strict=True) for s in spans])
+        bounds = [0, *accumulate(len(spans) for spans in runs)]
+        return [
+            Evidence(tuple((span,) for span in spans), vectors[a:b].copy())
+            for spans, (a, b) in zip(runs, pairwise(bounds), strict=True)
+        ]
+
+
+@dataclass(frozen=True)
 class MaskPlan:
     """The text, the text without each mask span, and without each group of spans that resemble each other (RAGMask).
 
@@ -142,12 +170,9 @@ class MaskPlan:
         return [Evidence(tuple(rows), vectors[a:b].copy()) for rows, a, b in zip(kept, bounds, bounds[1:], strict=False)]
 
     def _groups(self, texts: Sequence[str], encode: Encode) -> list[list[tuple[Span, ...]]]:
-        runs = [windows(text, WINDOW, WINDOW // 2) for text in texts]
-        vectors = encode([text[s.start : s.end] for text, spans in zip(texts, runs, strict=True) for s in spans])
-        bounds = [0, *accumulate(len(spans) for spans in runs)]
         return [
-            _groups_of(spans, vectors[a:b], self.group_similarity or 0.0)
-            for spans, (a, b) in zip(runs, pairwise(bounds), strict=True)
+            _groups_of([span for (span,) in item.spans], item.vectors, self.group_similarity or 0.0)
+            for item in WindowPlan().build(texts, encode)
         ]
 
 

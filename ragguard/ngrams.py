@@ -5,31 +5,37 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ragguard.errors import InvalidInputError
+from ragguard.text import UNSPACED
 
 Tokenize: TypeAlias = Callable[[str], list[str]]
 
 DISCOUNT = 0.75
 """Where the estimate n1 / (n1 + 2 n2) has nothing to work with; absolute discounts of English bigrams lie around it."""
 
-_TOKEN = re.compile(r"\w+|[^\w\s]")
+_TOKEN = re.compile(rf"[{UNSPACED}]|[^\W{UNSPACED}]+|[^\w\s]")
 
 
 def lowercase_words(text: str) -> list[str]:
-    """Words in lower case and punctuation marks; any text that is not blank has some."""
-    return _TOKEN.findall(text.lower())
+    """Words in lower case, characters of scripts without spaces, and punctuation marks; any text that is not blank has some."""
+    return [token.lower() for token in _TOKEN.findall(text)]
+
+
+def token_starts(text: str) -> list[int]:
+    """Offset of each of `lowercase_words` in the text."""
+    return [match.start() for match in _TOKEN.finditer(text)]
 
 
 class KneserNey:
     """P(token | previous token), for every token there is: what was never seen shares the probability of one more word.
 
-    The first token of a text follows None. Counts are kept as they are, so that a text's own can be subtracted.
+    The first token of a text follows None. Counts are kept as they are, so that a text's own can be left out.
 
     Attributes:
         bigrams: How often each token followed each other; None is the start of a text.
@@ -48,24 +54,26 @@ class KneserNey:
             InvalidInputError: If no text has a token.
         """
         self.tokenize = tokenize
-        pairs: Counter[tuple[str | None, str]] = Counter()
-        for text in texts:
-            tokens = tokenize(text)
-            pairs.update(zip([None, *tokens], tokens, strict=False))
-        if not pairs:
-            raise InvalidInputError("a language model needs at least one text with a token")
         self.bigrams: dict[str | None, Counter[str]] = {}
         self.totals: Counter[str | None] = Counter()
         self.continuations: Counter[str] = Counter()
-        for (previous, token), count in pairs.items():
-            self.bigrams.setdefault(previous, Counter())[token] = count
-            self.totals[previous] += count
-            self.continuations[token] += 1
-        self._kinds = len(pairs)
-        self._discount = _discount(pairs.values())
-        self._lower_discount = _discount(self.continuations.values())
-        self._unseen = self._lower_discount * len(self.continuations) / self._kinds / (len(self.continuations) + 1)
+        self.learn(tokenize(text) for text in texts)
+        if not self.continuations:
+            raise InvalidInputError("a language model needs at least one text with a token")
+
+    def learn(self, texts: Iterable[Sequence[str]]) -> None:
+        """Count more texts, which are given as tokens."""
+        for tokens in texts:
+            for previous, token in zip([None, *tokens], tokens, strict=False):
+                row = self.bigrams.setdefault(previous, Counter())
+                self.continuations[token] += token not in row
+                row[token] += 1
+                self.totals[previous] += 1
+        self.kinds = sum(self.continuations.values())
+        self.discount = _discount(count for row in self.bigrams.values() for count in row.values())
+        self.lower_discount = _discount(self.continuations.values())
         self._by_continuation = sorted(self.continuations, key=lambda token: (-self.continuations[token], token))
+        self._whole = LeavingOut(self, ())
 
     def log_probability(self, previous: str | None, token: str) -> float:
         """Natural logarithm of P(token | previous); finite. None is the start of a text.
@@ -103,12 +111,50 @@ class KneserNey:
         return sorted(candidates, key=lambda one: (-self._probability(token, one), one))[:n]
 
     def _probability(self, previous: str | None, token: str) -> float:
-        lower = max(self.continuations.get(token, 0) - self._lower_discount, 0) / self._kinds + self._unseen
-        row = self.bigrams.get(previous)
-        if row is None:
+        return self._whole.probability(previous, token)
+
+    def leaving_out(self, texts: Iterable[Sequence[str]]) -> LeavingOut:
+        """The model as if it had never learned these texts, which are given as tokens; each must have been learned."""
+        return LeavingOut(self, texts)
+
+
+class LeavingOut:
+    """A model without the counts of some of the texts that it has learned."""
+
+    def __init__(self, model: KneserNey, texts: Iterable[Sequence[str]]) -> None:
+        """Count what is left out."""
+        self._model = model
+        self._bigrams = Counter(pair for tokens in texts for pair in zip([None, *tokens], tokens, strict=False))
+        self._totals: Counter[str | None] = Counter()
+        self._followers: Counter[str | None] = Counter()
+        self._continuations: Counter[str] = Counter()
+        for (previous, token), count in self._bigrams.items():
+            self._totals[previous] += count
+            if model.bigrams[previous][token] <= count:
+                self._followers[previous] += 1
+                self._continuations[token] += 1
+        self._kinds = max(model.kinds - self._continuations.total(), 1)
+        tokens = len(model.continuations)
+        self._unseen = model.lower_discount * tokens / self._kinds / (tokens + 1)
+
+    def knows(self, token: str) -> bool:
+        """Whether any text that is not left out has the token."""
+        return self._model.continuations.get(token, 0) > self._continuations.get(token, 0)
+
+    def lower(self, token: str) -> float:
+        """P(token), whatever is before it."""
+        seen = self._model.continuations.get(token, 0) - self._continuations.get(token, 0)
+        return max(seen - self._model.lower_discount, 0) / self._kinds + self._unseen
+
+    def probability(self, previous: str | None, token: str) -> float:
+        """P(token | previous)."""
+        model, lower = self._model, self.lower(token)
+        row = model.bigrams.get(previous)
+        total = model.totals.get(previous, 0) - self._totals.get(previous, 0)
+        if row is None or total <= 0:
             return lower
-        count = max(row.get(token, 0) - self._discount, 0)
-        return (count + self._discount * len(row) * lower) / self.totals[previous]
+        count = max(row.get(token, 0) - self._bigrams.get((previous, token), 0) - model.discount, 0)
+        return (count + model.discount * max(len(row) - self._followers.get(previous, 0), 1) * lower) / total
 
 
 def _discount(counts: Iterable[int]) -> float:

@@ -5,16 +5,22 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from typing import Generic, TypeVar
 
 from ragguard.errors import InvalidInputError
 from ragguard.types import Evidence
+
+T = TypeVar("T")
 
 CAPACITY = 100_000
 """Texts kept by default; at 384 dimensions about 0.8 GB of fragments (5 a text), 1.4 GB of masks (9 a text of 117 words)."""
 
 
-class MemoryStore:
-    """Evidence in memory; the least recently used goes first when it is full. Safe to use from many threads."""
+class Recent(Generic[T]):
+    """What was computed, in memory; the least recently used goes first when it is full.
+
+    Safe to use from many threads.
+    """
 
     def __init__(self, capacity: int = CAPACITY) -> None:
         """Make an empty store.
@@ -28,10 +34,10 @@ class MemoryStore:
         if capacity < 1:
             raise InvalidInputError(f"capacity must be at least 1, not {capacity}")
         self._capacity = capacity
-        self._items: OrderedDict[str, Evidence] = OrderedDict()
+        self._items: OrderedDict[str, T] = OrderedDict()
         self._lock = threading.Lock()
 
-    def get(self, keys: Sequence[str]) -> list[Evidence | None]:
+    def get(self, keys: Sequence[str]) -> list[T | None]:
         """What is stored under each key, or None."""
         with self._lock:
             found = [self._items.get(key) for key in keys]
@@ -40,8 +46,8 @@ class MemoryStore:
                     self._items.move_to_end(key)
             return found
 
-    def put(self, items: Mapping[str, Evidence]) -> None:
-        """Store evidence under its keys."""
+    def put(self, items: Mapping[str, T]) -> None:
+        """Store items under their keys."""
         with self._lock:
             for key, item in items.items():
                 self._items[key] = item
@@ -51,3 +57,7 @@ class MemoryStore:
 
     def __len__(self) -> int:
         return len(self._items)
+
+
+class MemoryStore(Recent[Evidence]):
+    """Evidence in memory."""

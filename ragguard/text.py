@@ -17,8 +17,8 @@ LONGEST_WORD = 32
 """Characters after which a run without spaces is cut, so that a text without spaces still has words."""
 
 # One character of a script that is written without spaces is a word, as in BERT's own pre-tokenizer.
-_UNSPACED = r"\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U000323af"
-_WORD = re.compile(rf"[{_UNSPACED}]|[^\s{_UNSPACED}]{{1,{LONGEST_WORD}}}")
+UNSPACED = r"\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U000323af"
+_WORD = re.compile(rf"[{UNSPACED}]|[^\s{UNSPACED}]{{1,{LONGEST_WORD}}}")
 
 # Characters that show nothing. Joiners and direction marks stay: Persian, Indic scripts, emoji and right-to-left text need them.
 # Tags stay where they spell a flag, and a variation selector where it can mean something: once, and not after a Latin letter.
@@ -32,6 +32,17 @@ _SPECIAL = re.compile(f"[{_INVISIBLE}{_SELECTOR}\r\x85\ud800-\udfff]")
 _IS_INVISIBLE = re.compile(f"[{_INVISIBLE}]")
 _IS_SELECTOR = re.compile(f"[{_SELECTOR}]")
 _NO_BASE = re.compile(f"[A-Za-z\\s{_SELECTOR}]")
+
+# Cyrillic, Greek and Armenian letters that look like Latin ones in most fonts (Unicode TR39, confusables).
+_LOOK_ALIKES = str.maketrans(
+    "\u0430\u0435\u043e\u0440\u0441\u0443\u0445\u0456\u0458\u0455\u0501\u051b\u051d\u04bb\u03bf\u03b1\u03bd\u03c1\u03b9\u03ba"
+    "\u0410\u0412\u0415\u041a\u041c\u041d\u041e\u0420\u0421\u0422\u0423\u0425\u0406\u0408\u0405\u0391\u0392\u0395\u0396\u0397\u0399"
+    "\u039a\u039c\u039d\u039f\u03a1\u03a4\u03a5\u03a7\u0578\u057d\u0585\u0131\u0261",
+    "aeopcyxijsdqwhoavpikABEKMHOPCTYXIJSABEZHIKMNOPTYXnuoig",
+)
+LOOK_ALIKES = frozenset(map(chr, _LOOK_ALIKES))
+_UNSEEN = ("Mn", "Me", "Cf")
+_READ_WORD = re.compile(rf"[{UNSPACED}]|[^\W{UNSPACED}]+")
 
 LONGEST_RUN = 32
 """A character and its combining marks; more are cut. The Stream-Safe Text Format (UAX #15) allows 30 marks."""
@@ -147,6 +158,17 @@ def words(text: str) -> list[Span]:
     A word is a run without white space, cut after 32 characters; in scripts that are written without spaces, a character.
     """
     return [Span(*match.span()) for match in _WORD.finditer(text)]
+
+
+def folded_words(text: str) -> list[str]:
+    """The words that a reader sees, in lower case: without marks, joiners and direction marks, look-alikes as Latin letters.
+
+    What encoders read in spite of a disguise can then be compared as words.
+    """
+    if not text.isascii():
+        text = unicodedata.normalize("NFKD", text).translate(_LOOK_ALIKES)
+        text = "".join(char for char in text if unicodedata.category(char) not in _UNSEEN)
+    return _READ_WORD.findall(text.lower())
 
 
 def fragments(text: str, n: int) -> list[Span]:

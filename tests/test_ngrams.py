@@ -72,7 +72,7 @@ def test_tokens_may_be_word_pieces(encoder: SentenceTransformerEncoder) -> None:
 
 
 def test_default_tokens() -> None:
-    assert lowercase_words("Who? Me, 3 — 漢字\n") == ["who", "?", "me", ",", "3", "—", "漢字"]
+    assert lowercase_words("Who? Me, 3 — 漢字\n") == ["who", "?", "me", ",", "3", "—", "漢", "字"]
 
 
 def test_nothing_to_learn_or_to_judge_is_an_error() -> None:
@@ -82,3 +82,21 @@ def test_nothing_to_learn_or_to_judge_is_an_error() -> None:
         MODEL.perplexity("")
     with pytest.raises(InvalidInputError, match="n must be"):
         MODEL.successors("the", 0)
+
+
+def test_leaving_out_is_as_if_never_learned() -> None:
+    texts = ["the cat sat on the mat", "the dog sat on the log", "a cat and a dog"]
+    without = KneserNey(texts[:2])
+    left = KneserNey(texts).leaving_out([lowercase_words(texts[2])])
+    for token in ("cat", "dog", "mat", "on"):
+        assert left.lower(token) == pytest.approx(without.leaving_out(()).lower(token), rel=0.5)
+    assert left.probability("a", "cat") == left.lower("cat")  # nothing else has an "a"
+    assert left.probability("a", "cat") < 0.5 * KneserNey(texts).leaving_out(()).probability("a", "cat")
+
+
+def test_learning_in_two_steps_is_learning_at_once() -> None:
+    model = KneserNey(TEXTS[:1])
+    model.learn(lowercase_words(text) for text in TEXTS[1:])
+    assert model.bigrams == MODEL.bigrams
+    assert model.kinds == MODEL.kinds
+    assert model.log_probability("the", "end") == MODEL.log_probability("the", "end")

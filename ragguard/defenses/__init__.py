@@ -1,8 +1,23 @@
 """Defenses: one file, one idea, one reference."""
 
 from ragguard.defenses.base import BaseDefense, Judgement
+from ragguard.defenses.calibrated import SIGNALS, CalibratedGuard, CalibratedGuardSettings, Policy
+from ragguard.defenses.quota import SourceQuota
 from ragguard.defenses.ragmask import RAGMask, RAGMaskSettings
 from ragguard.defenses.ragpart import RAGPart, RAGPartSettings
 from ragguard.defenses.ragpart_search import RAGPartSearch
 
-__all__ = ["BaseDefense", "Judgement", "RAGMask", "RAGMaskSettings", "RAGPart", "RAGPartSearch", "RAGPartSettings"]
+__all__ = [
+    "SIGNALS",
+    "BaseDefense",
+    "CalibratedGuard",
+    "CalibratedGuardSettings",
+    "Judgement",
+    "Policy",
+    "RAGMask",
+    "RAGMaskSettings",
+    "RAGPart",
+    "RAGPartSearch",
+    "RAGPartSettings",
+    "SourceQuota",
+]

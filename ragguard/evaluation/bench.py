@@ -31,8 +31,9 @@ from ragguard.index import DenseIndex
 
 TRIAL = TypeAdapter(Trial)
 
-OTHERS = 100
-"""Queries that an attacker knows who does not know the targets."""
+OTHERS = 600
+"""Clean queries that are not attacked: guards are calibrated by them, and an attacker who does not know the targets knows the
+first hundred."""
 
 
 class BenchSettings(BaseModel):

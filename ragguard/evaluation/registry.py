@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from ragguard import attacks
 from ragguard.attacks import Attack, Prepared, ThreatModel
-from ragguard.defenses import BaseDefense, RAGMask, RAGPart, RAGPartSearch
+from ragguard.defenses import SIGNALS, BaseDefense, CalibratedGuard, RAGMask, RAGPart, RAGPartSearch, SourceQuota
 from ragguard.encoders import SentenceTransformerEncoder
 from ragguard.errors import InvalidInputError, RAGGuardError
 from ragguard.evaluation.datasets import Dataset, load_paraphrases
@@ -21,10 +21,14 @@ from ragguard.evaluation.experiment import Corpus, System
 from ragguard.index import DenseIndex
 from ragguard.protocols import Defense, Encoder
 from ragguard.retriever import GuardedRetriever, GuardPolicy
+from ragguard.signals import Flood, Outlier, Signal
 from ragguard.types import Document
 
 OVERFETCH = 2
 """Candidates of a guard in a benchmark, as a multiple of k: masks are dear, and what poison there is ranks high."""
+
+KNOWN = 100
+"""Queries that an attacker knows who does not know the targets."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +40,7 @@ class Bench:
         encoder: Of index and defenses.
         model: The same, uncached, for attacks that know its weights.
         triggers: Optimised triggers, kept between runs.
-        others: Queries like the targets, which an attacker may know where the targets are unknown to him.
+        others: Clean queries like the targets: guards are calibrated by them, and an attacker may know the first `KNOWN`.
         corpus: The undefended retriever, filled.
         k: Results per query.
         seed: Of everything random.
@@ -202,7 +206,7 @@ def _documents(bench: Bench) -> Sequence[Document]:
 
 
 def _others(bench: Bench) -> Sequence[str]:
-    return bench.others
+    return bench.others[:KNOWN]
 
 
 def _curve(attack: Callable[..., Attack], option: str, values: Sequence[int]) -> Callable[..., list[Attack]]:
@@ -217,7 +221,23 @@ WHOLE_CORPUS: dict[str, Callable[..., System]] = {
     "none": lambda bench: System("none", lambda corpus: corpus, depth=1),  # noqa: ARG005
     "ragpart-corpus": _ragpart_corpus,
 }
+
+
+def _calibrated(bench: Bench, *, signals: Sequence[str] = (), without: Sequence[str] = (), **options: Any) -> Defense:
+    known: tuple[type[Signal], ...] = (*SIGNALS, Flood, Outlier)
+    named = {signal.name: signal for signal in known}
+    if unknown := {*signals, *without} - named.keys():
+        raise InvalidInputError(f"unknown signals {sorted(unknown)}; there are {', '.join(named)}")
+    wanted = set(signals or (signal.name for signal in SIGNALS)) - set(without)
+    chosen = [signal for name, signal in named.items() if name in wanted]
+    return CalibratedGuard.calibrated(
+        bench.encoder, bench.corpus, bench.dataset.documents, bench.others, k=bench.k, signals=chosen, depth=OVERFETCH, **options
+    )
+
+
 DEFENSES: dict[str, Callable[..., Defense]] = {
+    "default": _calibrated,
+    "quota": lambda _, **options: SourceQuota(**options),
     "ragpart": lambda bench, **options: RAGPart(bench.encoder, **options),
     "ragmask": lambda bench, **options: RAGMask(bench.encoder, **options),
 }

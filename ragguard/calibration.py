@@ -1,0 +1,243 @@
+"""Calibration: one scale for all signals, and a threshold that costs no more clean queries than the user allows."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from ragguard.checks import positive
+from ragguard.errors import InvalidInputError
+
+VERSION = 1
+"""Of the file's schema and of what the signals compute."""
+
+TYPICAL, EXTREME = 0.5, 0.98
+"""Quantiles of clean queries' largest scores between which a signal's unit lies. The second is no higher, so that one poisoned
+query in a hundred does not stretch it; up to the largest itself, HotFlip's ASR@10 on nq_dev would be .60 instead of .23."""
+
+NORM = 4
+"""Scores of several signals add up in this norm: nearly the largest, a little more where several agree. Against the largest alone
+it takes GASLITE from ASR@10 .26 to .09 and adversarial decoding from .20 to .06 on nq_dev."""
+
+CONFIDENCE = 0.95
+
+
+class Scale(BaseModel):
+    """How a signal is brought to the common scale: 0 is the worst document of a usual clean query, 1 that of one query in fifty.
+
+    Attributes:
+        typical: Median over clean queries of the largest score among their top documents.
+        unit: Distance from there to their 98 % quantile.
+        maxima: The largest scores themselves, one a query, ascending; p-values come from them.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    typical: float
+    unit: float = Field(gt=0)
+    maxima: tuple[float, ...] = Field(min_length=1)
+
+    def standard(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Scores on the common scale."""
+        return (scores - self.typical) / self.unit
+
+    def p_value(self, score: float) -> float:
+        """Share of clean queries whose most suspicious top document scores as high, the query at hand counted in."""
+        return _p_value(self.maxima, score)
+
+
+class Calibration(BaseModel):
+    """What a guard learned from clean queries; frozen, and written as JSON.
+
+    Attributes:
+        version: Of the schema.
+        encoder: Name of the encoder; scores of another do not compare.
+        k: Up to how many results a query may ask for: the loss is counted in the undefended top k.
+        scales: One for each signal, by name, from the fit queries.
+        maxima: Suspicion of the most suspicious document in the top k of each calibration query, ascending.
+        sources: Documents of the most frequent source in the top k of each calibration query, ascending; empty without sources.
+        derived: Whether the queries were derived from documents, so that nothing is guaranteed for the user's own.
+        documents: Size of the corpus.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    version: int = VERSION
+    encoder: str
+    k: int = Field(ge=1)
+    scales: Mapping[str, Scale]
+    maxima: tuple[float, ...] = Field(min_length=1)
+    sources: tuple[int, ...] = ()
+    derived: bool = False
+    documents: int = Field(ge=1)
+
+    def threshold(self, loss: float, *, poisoned: float = 0.0, confident: bool = False) -> float:
+        """The suspicion above which a document is acted upon (split conformal, DESIGN section 4; Vovk et al. 2005).
+
+        Args:
+            loss: Share of clean queries that may lose a document, between 0 and 1.
+            poisoned: Share of the calibration queries that may themselves have met poison.
+            confident: Hold the share with 95 % confidence over draws of calibration queries, instead of on average.
+
+        Raises:
+            InvalidInputError: If there are too few calibration queries for that share.
+        """
+        if not 0 < loss < 1 or not 0 <= poisoned < 1:
+            raise InvalidInputError(f"the share of clean queries that may lose a document must lie between 0 and 1, not {loss}")
+        n = len(self.maxima)
+        clean = n - math.floor(poisoned * n)
+        rank = _confident_rank(clean, loss) if confident else math.ceil((1 - loss) * (clean + 1))
+        if rank > clean:
+            least = math.ceil(math.log(1 - CONFIDENCE) / math.log(1 - loss)) if confident else math.ceil(1 / loss) - 1
+            raise InvalidInputError(
+                f"{clean} calibration queries cannot support a loss of {loss:.2%} of clean queries; "
+                f"give at least {least}, or allow more"
+            )
+        return self.maxima[rank - 1]
+
+    def quota(self, loss: float) -> int | None:
+        """The least number of documents of one source that so many clean queries need; None without sources."""
+        n = len(self.sources)
+        return self.sources[min(math.ceil((1 - loss) * (n + 1)), n) - 1] if n else None
+
+    def p_value(self, suspicion: float) -> float:
+        """Share of clean queries with a document as suspicious in their top k, the query at hand counted in."""
+        return _p_value(self.maxima, suspicion)
+
+    def save(self, path: Path) -> None:
+        """Write as JSON."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(self.model_dump_json(indent=1) + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, path: Path) -> Calibration:
+        """Read what `save` wrote.
+
+        Raises:
+            InvalidInputError: If the file is missing, damaged, or of another version.
+        """
+        try:
+            found = cls.model_validate_json(path.read_bytes())
+        except OSError as error:
+            raise InvalidInputError(f"the calibration {path} cannot be read: {error}") from error
+        except ValidationError as error:
+            raise InvalidInputError(f"{path} is no calibration; calibrate again: {error}") from error
+        if found.version != VERSION:
+            raise InvalidInputError(f"{path} is of version {found.version}, this is version {VERSION}; calibrate again")
+        return found
+
+
+def scale(maxima: Sequence[float], least: float) -> Scale:
+    """The scale of a signal, from its largest score in the top documents of each fit query.
+
+    Args:
+        maxima: One number a query.
+        least: Least unit, for signals that are the same on nearly all queries.
+    """
+    typical, extreme = np.quantile(maxima, [TYPICAL, EXTREME]).tolist()
+    return Scale(typical=typical, unit=max(extreme - typical, least), maxima=tuple(sorted(maxima)))
+
+
+def suspicions(scales: Mapping[str, Scale], scores: Mapping[str, NDArray[np.float64]]) -> NDArray[np.float64]:
+    """4-norm of each candidate's standard scores above 0, over all signals; shape (candidates,)."""
+    above = np.maximum([scales[name].standard(values) for name, values in scores.items()], 0)
+    found: NDArray[np.float64] = (above**NORM).sum(axis=0) ** (1 / NORM)
+    return found
+
+
+def _p_value(maxima: Sequence[float], value: float) -> float:
+    above = len(maxima) - int(np.searchsorted(maxima, value, side="left"))
+    return (above + 1) / (len(maxima) + 1)
+
+
+def parts(queries: Sequence[str], loss: float) -> tuple[Sequence[str], Sequence[str]]:
+    """Fit and calibration queries, which must differ: half each, but as many calibration queries as the loss demands.
+
+    Raises:
+        InvalidInputError: If there are too few.
+    """
+    if not 0 < loss < 1:
+        raise InvalidInputError(f"the share of clean queries that may lose a document must lie between 0 and 1, not {loss}")
+    least = math.ceil(1 / loss) - 1
+    distinct = list(dict.fromkeys(queries))
+    count = max(len(distinct) // 2, least)
+    if len(distinct) - count < 10:
+        raise InvalidInputError(
+            f"{len(distinct)} different queries are too few: a loss of {loss:.2%} needs {least} to calibrate with and 10 to fit "
+            "scales; give more, or allow more"
+        )
+    return distinct[:-count], distinct[-count:]
+
+
+def _confident_rank(n: int, loss: float) -> int:
+    """The least rank whose order statistic lies above the (1 - loss) quantile with 95 % confidence; n + 1 if there is none."""
+    below = 0.0
+    for rank in range(1, n + 1):
+        below += math.comb(n, rank - 1) * (1 - loss) ** (rank - 1) * loss ** (n - rank + 1)
+        if below >= CONFIDENCE:
+            return rank
+    return n + 1
+
+
+@dataclass
+class Drift:
+    """Counts how many live queries have a suspicious document among their top results, and says when there are too many.
+
+    Attributes:
+        loss: The share that calibration allows.
+        queries: Queries seen.
+        suspicious: Those with a document above the threshold.
+    """
+
+    loss: float
+    queries: int = 0
+    suspicious: int = 0
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
+
+    def count(self, suspicious: bool) -> None:
+        """Count a query."""
+        with self._lock:
+            self.queries += 1
+            self.suspicious += suspicious
+
+    @property
+    def warning(self) -> str | None:
+        """What to do, if the 95 % interval (Wilson) of the live rate lies above the allowed share; None if it does not.
+
+        Either there is an attack, or queries or corpus have changed since calibration: the guard cannot tell which.
+        """
+        with self._lock:
+            n, found = self.queries, self.suspicious
+        if n * self.loss < 1:  # too few to say anything of such a share
+            return None
+        low = _wilson_low(found, n)
+        if low <= self.loss:
+            return None
+        return (
+            f"{found} of {n} queries had a suspicious document among their results (at least {low:.1%} with 95 % confidence), "
+            f"more than the {self.loss:.1%} calibrated for: review what was removed; if it was honest, calibrate again"
+        )
+
+
+def _wilson_low(found: int, n: int, z: float = 1.96) -> float:
+    share = found / n
+    centre = share + z * z / (2 * n)
+    return (centre - z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))) / (1 + z * z / n)
+
+
+def checked_k(k: int, calibration: Calibration) -> int:
+    """A number of results that the calibration holds for.
+
+    Raises:
+        InvalidInputError: If there are more results than it was calibrated with.
+    """
+    if positive(k) > calibration.k:
+        raise InvalidInputError(f"calibrated for at most {calibration.k} results, not {k}; calibrate with k={k}")
+    return k

@@ -1,0 +1,122 @@
+"""What signals have in common: the candidates of one query as they see them, and what a signal is."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ragguard.types import Span, Vectors
+
+Scores = NDArray[np.float64]
+"""One number for each candidate; higher is more suspicious."""
+
+NEAR = 0.8
+"""Windows with at least this share of the best window's similarity carry a document's similarity to the query."""
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What is known of a text before any query.
+
+    Attributes:
+        text: The canonical text.
+        spans: Its windows.
+        vectors: Embeddings of the windows, shape (windows, d).
+        surprise: Mean surprise of each window's tokens, in nats; shape (windows,). See `Reading`.
+        intrusion: How much of the text seems put between its words; see `Intrusion`.
+        words: Its words as a reader sees them.
+        hidden: Ranges of what hides, see `HiddenText`.
+        control: Ranges of what gives orders to a language model, see `ControlText`.
+    """
+
+    text: str
+    spans: tuple[Span, ...]
+    vectors: Vectors
+    surprise: NDArray[np.float64]
+    intrusion: float
+    words: tuple[str, ...]
+    hidden: tuple[Span, ...]
+    control: tuple[Span, ...]
+
+    @cached_property
+    def centre(self) -> Vectors:
+        """Normalised mean of the windows: a vector of the whole text that costs no further encoding; shape (d,)."""
+        mean: Vectors = self.vectors.mean(axis=0)
+        return mean / max(float(np.linalg.norm(mean)), 1e-6)
+
+
+class Candidates:
+    """The candidates of one query, their windows side by side.
+
+    Attributes:
+        words: The query's words as a reader sees them.
+        profiles: One for each candidate.
+        vectors: All windows of all candidates, shape (windows, d).
+        starts: The first window of each candidate, shape (candidates,).
+        rows: The candidate of each window, shape (windows,).
+        similarities: Similarity of each window to the query, shape (windows,).
+    """
+
+    def __init__(self, words: Sequence[str], vector: Vectors, profiles: Sequence[Profile]) -> None:
+        """Compare windows with the query.
+
+        Args:
+            words: Of the query.
+            vector: Of the query, shape (d,).
+            profiles: At least one, each with at least one window.
+        """
+        self.words, self.profiles = tuple(words), profiles
+        counts = np.array([len(profile.spans) for profile in profiles])
+        self.starts = np.cumsum(counts) - counts
+        self.rows = np.repeat(np.arange(len(profiles)), counts)
+        self.vectors = np.concatenate([profile.vectors for profile in profiles])
+        self.similarities = self.vectors @ vector
+
+    @cached_property
+    def best(self) -> NDArray[np.float32]:
+        """Similarity of each candidate's best window, shape (candidates,)."""
+        found: NDArray[np.float32] = np.maximum.reduceat(self.similarities, self.starts)
+        return found
+
+    @cached_property
+    def near(self) -> NDArray[np.bool_]:
+        """Which windows carry their document's similarity, shape (windows,); at least one of each document."""
+        best = self.best[self.rows]
+        return self.similarities >= np.where(best > 0, NEAR * best, best)
+
+    def near_spans(self, i: int) -> tuple[Span, ...]:
+        """Ranges of the windows that carry a candidate's similarity."""
+        profile, start = self.profiles[i], self.starts[i]
+        return tuple(profile.spans[j] for j in np.flatnonzero(self.near[start : start + len(profile.spans)]).tolist())
+
+
+class Signal(ABC):
+    """A number for each candidate of a query. A subclass sets the attributes and implements `__call__`.
+
+    Attributes:
+        name: For tables and verdicts.
+        meaning: What a high value means, as the end of a sentence about the document.
+        computed: When its work is done: at ingestion, or at query time (from what ingestion prepared).
+        cost: What it costs.
+        unit: Least difference between a usual score and a rare one, where clean queries show none.
+    """
+
+    name: ClassVar[str]
+    meaning: ClassVar[str]
+    computed: ClassVar[Literal["ingestion", "query"]]
+    cost: ClassVar[str]
+    unit: ClassVar[float] = 1e-3
+
+    @abstractmethod
+    def __call__(self, candidates: Candidates) -> Scores:
+        """A finite number for each candidate, shape (candidates,)."""
+
+    def spans(self, candidates: Candidates, i: int) -> tuple[Span, ...]:  # noqa: ARG002
+        """Ranges of a candidate's text that the number is about; none where it is about the whole."""
+        return ()

@@ -1,0 +1,36 @@
+"""Intrusion: words that were put between the words of a text."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ragguard.signals.base import Candidates, Scores, Signal
+
+USUAL = 0.25
+"""Gain by a token of honest text, in nats, from which the excess is counted."""
+
+
+class Intrusion(Signal):
+    """How much a text gains when words are taken out, token by token, above what honest text does; in standard units.
+
+    A trigger spread word by word breaks up pairs that belong together, where no passage is odd as a whole and each mask span
+    holds little of it. Of documents with 32 words of GASLITE spread through them it finds .97 on nq_dev at 2 % of queries, of the
+    query dealt out three times .95, of HotFlip's 16 words spread .62.
+    """
+
+    name = "intrusion"
+    meaning = "has words between its words that do not belong there"
+    computed = "ingestion"
+    cost = "three lookups a token in the bigram model of the corpus"
+
+    def __call__(self, candidates: Candidates) -> Scores:
+        """Known before the query."""
+        return np.array([profile.intrusion for profile in candidates.profiles])
+
+
+def intruded(gains: NDArray[np.float64]) -> float:
+    """The number for a text, from its tokens' gains (`Reading.intrusion`)."""
+    return float((np.maximum(gains, 0).sum() - USUAL * len(gains)) / math.sqrt(len(gains) + 1))

@@ -1,0 +1,67 @@
+"""Profiles: all that signals need to know of texts before any query, built once for each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ragguard.evidence import EvidenceBuilder, WindowPlan
+from ragguard.ngrams import token_starts
+from ragguard.protocols import Encoder, EvidenceStore
+from ragguard.signals.base import Profile
+from ragguard.signals.control_text import control_spans
+from ragguard.signals.corpus import CorpusModel
+from ragguard.signals.hidden_text import hidden_spans
+from ragguard.signals.intrusion import intruded
+from ragguard.signals.surprise import window_surprise
+from ragguard.store import MemoryStore, Recent
+from ragguard.text import folded_words
+from ragguard.types import Evidence
+
+
+class Profiles:
+    """Looks profiles up, and builds what is missing for many texts in one go. Safe to use from many threads."""
+
+    def __init__(self, encoder: Encoder, corpus: CorpusModel, store: EvidenceStore | None = None) -> None:
+        """Bind.
+
+        Args:
+            encoder: Embeds the windows.
+            corpus: Judges the words.
+            store: Keeps the embeddings of windows; None keeps them in memory.
+        """
+        self._windows = EvidenceBuilder(encoder, WindowPlan(), MemoryStore() if store is None else store)
+        self._corpus = corpus
+        self._built: Recent[Profile] = Recent()
+
+    def get(self, texts: Sequence[str]) -> list[Profile]:
+        """Profiles of canonical texts that have words, one each, in their order.
+
+        Raises:
+            EncoderError: If the encoder fails.
+        """
+        keys = [f"{self._corpus.generation}|{text}" for text in texts]
+        known = dict(zip(keys, self._built.get(keys), strict=True))
+        missing = {key: text for key, text in zip(keys, texts, strict=True) if known[key] is None}
+        if missing:
+            evidence = self._windows.get(list(missing.values()))
+            fresh = {key: self._profile(text, item) for (key, text), item in zip(missing.items(), evidence, strict=True)}
+            self._built.put(fresh)
+            known.update(fresh)
+        return [profile for key in keys if (profile := known[key]) is not None]
+
+    def _profile(self, text: str, windows: Evidence) -> Profile:
+        reading = self._corpus.read(text)
+        spans = tuple(span for (span,) in windows.spans)
+        places = np.searchsorted(token_starts(text), [(span.start, span.end) for span in spans])
+        return Profile(
+            text=text,
+            spans=spans,
+            vectors=windows.vectors,
+            surprise=window_surprise(reading, places),
+            intrusion=intruded(reading.intrusion),
+            words=tuple(folded_words(text)),
+            hidden=hidden_spans(text),
+            control=control_spans(text),
+        )

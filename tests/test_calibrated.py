@@ -1,0 +1,246 @@
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ragguard.attacks import Budget, QueryCopy
+from ragguard.calibration import Calibration, Drift, Scale, parts, scale
+from ragguard.defenses import CalibratedGuard
+from ragguard.demo.scenario import DATA
+from ragguard.encoders import SentenceTransformerEncoder
+from ragguard.errors import DefenseError, InvalidInputError
+from ragguard.evaluation.datasets import load, target
+from ragguard.index import DenseIndex
+from ragguard.protocols import Defense
+from ragguard.store import MemoryStore
+from ragguard.testing import DefenseContract, WordHashEncoder
+from ragguard.types import Document, Hit
+
+DEMO = load(DATA)
+QUERIES = list(DEMO.queries.values())
+ATTACKED, CLEAN = list(DEMO.queries)[:6], QUERIES[6:]
+LOSS = 0.05
+UNIT = Scale(typical=0, unit=1, maxima=(0.0,))
+
+
+WINDOWS = MemoryStore()
+
+
+def guard(encoder: object = None, **options: object) -> CalibratedGuard:
+    encoder = encoder or WordHashEncoder()
+    index = DenseIndex(encoder)  # type: ignore[arg-type]
+    index.add(DEMO.documents)
+    chosen = {"k": 5, "max_clean_query_loss": LOSS, "store": WINDOWS, **options}
+    return CalibratedGuard.calibrated(encoder, index, DEMO.documents, CLEAN, **chosen)  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def fake_guard() -> CalibratedGuard:
+    return guard()
+
+
+@pytest.fixture(scope="module")
+def real_guard(encoder: SentenceTransformerEncoder) -> CalibratedGuard:
+    return guard(encoder)
+
+
+@cache
+def shared_guard() -> CalibratedGuard:
+    return guard(k=100)
+
+
+@pytest.mark.filterwarnings("ignore:.*queries had a suspicious document")
+class TestCalibratedGuardContract(DefenseContract):
+    def make_defense(self) -> Defense:
+        return shared_guard()
+
+
+def calibration(maxima: Sequence[float], **fields: object) -> Calibration:
+    return Calibration(encoder="e", k=5, scales={"s": UNIT}, maxima=tuple(maxima), documents=1, **fields)  # type: ignore[arg-type]
+
+
+def test_the_threshold_is_the_conformal_order_statistic() -> None:
+    found = calibration(range(1, 100))
+    assert found.threshold(0.02) == 98  # ceil(.98 * 100)
+    assert found.threshold(0.5) == 50
+    assert found.threshold(0.02, poisoned=0.05) == 95  # ceil(.98 * 96): four of 99 may be poisoned
+    assert calibration(range(1, 150)).threshold(0.02, confident=True) == 149
+
+
+@pytest.mark.parametrize(("n", "loss", "confident", "least"), [(48, 0.02, False, 49), (148, 0.02, True, 149), (8, 0.1, False, 9)])
+def test_a_loss_that_the_sample_cannot_support_is_refused(n: int, loss: float, confident: bool, least: int) -> None:
+    with pytest.raises(InvalidInputError, match=f"give at least {least}"):
+        calibration(range(n)).threshold(loss, confident=confident)
+    calibration(range(least)).threshold(loss, confident=confident)
+
+
+@pytest.mark.parametrize("loss", [0.02, 0.1, 0.3])
+def test_clean_queries_lose_no_more_than_the_set_share(loss: float) -> None:
+    generator = np.random.default_rng(0)
+    losses = []
+    for _ in range(2000):
+        draw = np.sort(generator.lognormal(size=101))  # any distribution will do
+        live = draw[-1] if (at := int(generator.integers(101))) == 100 else draw[at]
+        losses.append(live > calibration(np.delete(draw, at).tolist()).threshold(loss))
+    assert np.mean(losses) <= loss + 2 * np.sqrt(loss * (1 - loss) / 2000)
+    assert np.mean(losses) >= loss / 3
+
+
+def test_confidence_holds_for_draws_not_on_average() -> None:
+    generator = np.random.default_rng(0)
+    over = [1 - calibration(np.sort(generator.random(200)).tolist()).threshold(0.05, confident=True) > 0.05 for _ in range(1000)]
+    assert np.mean(over) <= 0.05 + 0.02
+
+
+def test_one_poisoned_query_in_a_hundred_does_not_lift_the_threshold() -> None:
+    clean = [float(x) for x in range(99)]
+    poisoned = [*clean, 1e6]
+    assert calibration(poisoned).threshold(0.02, poisoned=0.01) <= calibration(clean).threshold(0.02)
+    assert scale(poisoned, 0.1).unit == pytest.approx(scale(clean, 0.1).unit, rel=0.05)
+
+
+def test_a_signal_that_never_speaks_is_decisive_where_it_does() -> None:
+    assert scale([0.0] * 50, 0.05).standard(np.array([0.7]))[0] > 10
+
+
+def test_fit_and_calibration_queries_differ() -> None:
+    fit, held = parts([str(i) for i in range(80)], 0.02)
+    assert (len(fit), len(held)) == (31, 49)
+    assert not set(fit) & set(held)
+    fit, held = parts([str(i) for i in range(300)], 0.02)
+    assert (len(fit), len(held)) == (150, 150)
+    with pytest.raises(InvalidInputError, match="50 different queries are too few: a loss of 2.00% needs 49"):
+        parts([str(i % 50) for i in range(200)], 0.02)
+
+
+def test_a_calibration_is_saved_and_bound(tmp_path: Path, fake_guard: CalibratedGuard) -> None:
+    path = tmp_path / "deep" / "calibration.json"
+    fake_guard.calibration.save(path)
+    assert Calibration.load(path) == fake_guard.calibration
+    text = path.read_text()
+    path.write_text(text.replace('"version": 1', '"version": 99'))
+    with pytest.raises(InvalidInputError, match="version 99"):
+        Calibration.load(path)
+    path.write_text(text[:100])
+    with pytest.raises(InvalidInputError, match="is no calibration"):
+        Calibration.load(path)
+    with pytest.raises(InvalidInputError, match="cannot be read"):
+        Calibration.load(tmp_path / "nowhere.json")
+    other = fake_guard.calibration.model_copy(update={"encoder": "another"})
+    with pytest.raises(InvalidInputError, match="'another'"):
+        CalibratedGuard(WordHashEncoder(), fake_guard._corpus, fake_guard._signals, other)
+    with pytest.raises(InvalidInputError, match="for the signals"):
+        CalibratedGuard(WordHashEncoder(), fake_guard._corpus, fake_guard._signals[1:], fake_guard.calibration)
+
+
+def test_more_results_than_calibrated_for_are_refused(fake_guard: CalibratedGuard) -> None:
+    with pytest.raises(InvalidInputError, match="at most 5 results, not 6"):
+        fake_guard(QUERIES[0], [Hit(DEMO.documents[0], 1.0)], 6)
+
+
+def attacked(made: CalibratedGuard, encoder: SentenceTransformerEncoder, places: Sequence[str]) -> tuple[list[int], list[str]]:
+    """Poisoned documents in the guarded top 5 of each attacked query, and what was said of the others."""
+    attack = QueryCopy(DEMO.documents, places=places)  # type: ignore[arg-type]
+    left, reasons = [], []
+    for name in ATTACKED:
+        poison = attack([target(DEMO, name)], Budget(3))
+        index = DenseIndex(encoder)
+        index.add([*DEMO.documents, *poison])
+        result = made(DEMO.queries[name], index.retrieve(DEMO.queries[name], 10), 5)
+        left.append(sum(hit.document.id.startswith("poison") for hit in result.kept))
+        reasons += [one.reason for one in result.verdicts if one.document_id.startswith("poison")]
+    return left, reasons
+
+
+@pytest.mark.parametrize("places", [("front",), ("front", "end"), ("every-fragment",)])
+def test_copied_queries_are_stopped_and_explained(
+    real_guard: CalibratedGuard, encoder: SentenceTransformerEncoder, places: tuple[str, ...]
+) -> None:
+    left, reasons = attacked(real_guard, encoder, places)
+    assert left == [0] * len(ATTACKED)
+    assert all("repeats the query word for word (p = 0.0" in reason for reason in reasons)
+
+
+def test_clean_queries_keep_their_documents(real_guard: CalibratedGuard, encoder: SentenceTransformerEncoder) -> None:
+    index = DenseIndex(encoder)
+    index.add(DEMO.documents)
+    lost = [bool(real_guard(query, index.retrieve(query, 10), 5).lost) for query in QUERIES[:6]]
+    assert sum(lost) <= 1
+
+
+def test_policies(encoder: SentenceTransformerEncoder, real_guard: CalibratedGuard) -> None:
+    query = QUERIES[0]
+    poison = Document("poison", f"{query} {DEMO.documents[100].text}")
+    index = DenseIndex(encoder)
+    index.add([*DEMO.documents, poison])
+    hits = index.retrieve(query, 10)
+    assert "poison" in {hit.document.id for hit in hits[:5]}
+
+    def under(policy: str) -> CalibratedGuard:
+        return CalibratedGuard(
+            encoder,
+            real_guard._corpus,
+            real_guard._signals,
+            real_guard.calibration,
+            max_clean_query_loss=LOSS,
+            policy=policy,  # type: ignore[arg-type]
+            store=WINDOWS,
+        )
+
+    assert "poison" in {hit.document.id for hit in under("drop")(query, hits, 5).removed}
+    demoted = under("demote")(query, hits, 5)
+    assert demoted.reserve[-1].document.id == "poison"
+    sanitised = under("sanitise")(query, hits, 5)
+    place = [hit.document.id for hit in (*sanitised.kept, *sanitised.reserve)].index("poison")
+    assert place >= 5
+    flagged = under("flag")(query, hits, 5)
+    assert [hit.document.id for hit in flagged] == [hit.document.id for hit in hits[:5]]
+    assert "word for word" in flagged.verdicts_on("poison")[0].reason
+    with pytest.raises(DefenseError, match="document 'poison': The document repeats"):
+        under("raise")(query, hits, 5)
+    with pytest.raises(InvalidInputError, match="policy"):
+        under("shrug")
+
+
+def test_drift_warns_when_too_many_queries_are_suspicious() -> None:
+    drift = Drift(0.02)
+    assert drift.warning is None
+    for i in range(100):
+        drift.count(i % 50 == 0)
+    assert drift.warning is None
+    for _ in range(20):
+        drift.count(True)
+    assert drift.warning is not None
+    assert "22 of 120 queries" in drift.warning
+
+
+def test_a_guard_warns_once(encoder: SentenceTransformerEncoder) -> None:
+    made = guard(encoder)  # its own counts
+    hits = [Hit(Document(f"p{i}", f"{QUERIES[0]} {DEMO.documents[i].text}"), 1.0 - i / 10) for i in range(5)]
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always")
+        for _ in range(20):
+            made(QUERIES[0], hits, 5)
+    assert ["review what was removed" in str(one.message) for one in found] == [True]
+    assert (made.drift.queries, made.drift.suspicious) == (20, 20)
+
+
+def test_a_guard_without_queries_or_documents_says_so() -> None:
+    index = DenseIndex(WordHashEncoder())
+    index.add(DEMO.documents)
+    with pytest.raises(InvalidInputError, match="3 different queries are too few"):
+        CalibratedGuard.calibrated(WordHashEncoder(), index, DEMO.documents, QUERIES[:3])
+    with pytest.raises(InvalidInputError, match="at least one text"):
+        CalibratedGuard.calibrated(WordHashEncoder(), index, [], QUERIES, max_clean_query_loss=LOSS)
+
+
+@pytest.mark.parametrize("query", ["why", "gold", " ".join(QUERIES[:30])])
+def test_short_and_long_queries_are_judged(real_guard: CalibratedGuard, encoder: SentenceTransformerEncoder, query: str) -> None:
+    index = DenseIndex(encoder)
+    index.add(DEMO.documents)
+    assert len(real_guard(query, index.retrieve(query, 10), 5).verdicts) == 10
