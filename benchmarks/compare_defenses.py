@@ -38,6 +38,8 @@ CARRIERS = (
     "hidden-text(style='homoglyph')",
     "hidden-text(style='html')",
 )
+HIDDEN = tuple(f"hidden-text(style='{style}')" for style in ("joiner", "bidi", "diacritic"))
+"""Disguises that survive canonical text."""
 OPTIMISED = (
     "hotflip",
     "hotflip(places=['spread'], excerpt=128)",
@@ -75,6 +77,15 @@ def settings(folder: Path) -> dict[str, BenchSettings]:
             attacks=("query-copy", "keyword-stuffing", "hotflip", "gaslite"),
             defenses=("none", GMTP),
             ids=paraphrased[:20],
+        ),
+        "nq_dev_default": BenchSettings(
+            dataset=nq, attacks=(*everything, *HIDDEN), defenses=("none", "default", "quota(limit=1)"), ids=paraphrased[:20]
+        ),
+        "msmarco_dev_default": BenchSettings(
+            dataset=str(folder / "msmarco_dev"), attacks=(*WORDS, "poisonedrag"), defenses=("none", "default"), queries=20
+        ),
+        "hotpot_dev_default": BenchSettings(
+            dataset=str(folder / "hotpot_dev"), attacks=(*WORDS, "poisonedrag"), defenses=("none", "default"), queries=20
         ),
         "nq_dev_joint": BenchSettings(dataset=nq, attacks=JOINT, defenses=OURS, ids=paraphrased[:5], documents=1),
         "nq_dev_bm25": BenchSettings(retriever="bm25", **other),

@@ -51,6 +51,8 @@ SHORT = {
     "RAGMask(m=15, delta=0.05)": "RAGMask single",
     "RAGMask(m=15, delta=0.05, groups)": "RAGMask",
     "RAGPart(N=5, k=3) + RAGMask(m=15, delta=0.05, groups)": "both",
+    "CalibratedGuard(0.02)": "calibrated guard",
+    "SourceQuota(limit=1)": "quota of 1",
     "RAGDefender (single_hop)": "RAGDefender",
     "TrustRAG (clustering stage only)": "TrustRAG (clustering)",
     "GMTP (bigram variant)": "GMTP (bigrams)",

@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ragguard.defenses import RAGMask, RAGPart, RAGPartSearch
+    from ragguard.defenses import CalibratedGuard, RAGMask, RAGPart, RAGPartSearch, SourceQuota
     from ragguard.encoders import SentenceTransformerEncoder
     from ragguard.errors import RAGGuardError
     from ragguard.index import DenseIndex
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOME = {
+    "CalibratedGuard": "ragguard.defenses",
     "Certificate": "ragguard.types",
     "DenseIndex": "ragguard.index",
     "Document": "ragguard.types",
@@ -29,10 +30,12 @@ _HOME = {
     "RAGPart": "ragguard.defenses",
     "RAGPartSearch": "ragguard.defenses",
     "SentenceTransformerEncoder": "ragguard.encoders",
+    "SourceQuota": "ragguard.defenses",
     "Verdict": "ragguard.types",
 }
 
 __all__ = [
+    "CalibratedGuard",
     "Certificate",
     "DenseIndex",
     "Document",
@@ -45,6 +48,7 @@ __all__ = [
     "RAGPart",
     "RAGPartSearch",
     "SentenceTransformerEncoder",
+    "SourceQuota",
     "Verdict",
 ]
 

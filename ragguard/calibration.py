@@ -63,7 +63,6 @@ class Calibration(BaseModel):
         scales: One for each signal, by name, from the fit queries.
         maxima: Suspicion of the most suspicious document in the top k of each calibration query, ascending.
         sources: Documents of the most frequent source in the top k of each calibration query, ascending; empty without sources.
-        derived: Whether the queries were derived from documents, so that nothing is guaranteed for the user's own.
         documents: Size of the corpus.
     """
 
@@ -75,7 +74,6 @@ class Calibration(BaseModel):
     scales: Mapping[str, Scale]
     maxima: tuple[float, ...] = Field(min_length=1)
     sources: tuple[int, ...] = ()
-    derived: bool = False
     documents: int = Field(ge=1)
 
     def threshold(self, loss: float, *, poisoned: float = 0.0, confident: bool = False) -> float:

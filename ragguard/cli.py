@@ -54,14 +54,13 @@ def _root(version: Annotated[bool, typer.Option("--version", help="Show the vers
 @app.command()
 def demo(
     out: Annotated[Path, typer.Option(help="Folder for results.json and report.html.")] = Path("ragguard-demo"),
-    questions: Annotated[int, typer.Option(min=1, max=80, help="How many questions are attacked.")] = 20,
+    questions: Annotated[int, typer.Option(min=1, max=50, help="How many questions are attacked.")] = 12,
     top_k: Annotated[int, typer.Option(min=1, max=20, help="Results per question.")] = 5,
     seed: Annotated[int, typer.Option(min=0, help="Of the drawn questions and the attacks.")] = 0,
 ) -> None:
     """Poison a small corpus, with a real model and a real index, and show what each defense makes of it."""
     start = time.monotonic()
-    logging.getLogger("sentence_transformers").setLevel(logging.WARNING)
-    _quiet_model_loading()
+    _quiet()
     from ragguard.demo import scenario
     from ragguard.evaluation import report
 
@@ -107,8 +106,7 @@ def bench(
 ) -> None:
     """Attack a corpus of yours, or a public one, and measure what each defense makes of it."""
     start = time.monotonic()
-    logging.getLogger("sentence_transformers").setLevel(logging.WARNING)
-    _quiet_model_loading()
+    _quiet()
     from pydantic import ValidationError
 
     from ragguard.evaluation import bench as running
@@ -147,10 +145,12 @@ def bench(
     _print_findings(result.findings, out)
 
 
-def _quiet_model_loading() -> None:
-    """The bar that transformers draws while it reads weights would tear ours."""
+def _quiet() -> None:
+    """Nothing tears the progress bar: no bars of models being read, no warnings that what is under attack is under attack."""
     from transformers.utils import logging as transformers_logging
 
+    logging.getLogger("sentence_transformers").setLevel(logging.WARNING)
+    logging.getLogger("ragguard").setLevel(logging.ERROR)
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
 
 

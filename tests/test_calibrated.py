@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -14,6 +13,7 @@ from ragguard.defenses import CalibratedGuard
 from ragguard.demo.scenario import DATA
 from ragguard.encoders import SentenceTransformerEncoder
 from ragguard.errors import DefenseError, InvalidInputError
+from ragguard.evaluation.cache import CachedEncoder
 from ragguard.evaluation.datasets import load, target
 from ragguard.index import DenseIndex
 from ragguard.protocols import Defense
@@ -45,8 +45,14 @@ def fake_guard() -> CalibratedGuard:
 
 
 @pytest.fixture(scope="module")
-def real_guard(encoder: SentenceTransformerEncoder) -> CalibratedGuard:
-    return guard(encoder)
+def cached(encoder: SentenceTransformerEncoder) -> CachedEncoder:
+    """The real model; embeds no text twice."""
+    return CachedEncoder(encoder)
+
+
+@pytest.fixture(scope="module")
+def real_guard(cached: CachedEncoder) -> CalibratedGuard:
+    return guard(cached)
 
 
 @cache
@@ -54,7 +60,6 @@ def shared_guard() -> CalibratedGuard:
     return guard(k=100)
 
 
-@pytest.mark.filterwarnings("ignore:.*queries had a suspicious document")
 class TestCalibratedGuardContract(DefenseContract):
     def make_defense(self) -> Defense:
         return shared_guard()
@@ -143,13 +148,13 @@ def test_more_results_than_calibrated_for_are_refused(fake_guard: CalibratedGuar
         fake_guard(QUERIES[0], [Hit(DEMO.documents[0], 1.0)], 6)
 
 
-def attacked(made: CalibratedGuard, encoder: SentenceTransformerEncoder, places: Sequence[str]) -> tuple[list[int], list[str]]:
+def attacked(made: CalibratedGuard, cached: CachedEncoder, places: Sequence[str]) -> tuple[list[int], list[str]]:
     """Poisoned documents in the guarded top 5 of each attacked query, and what was said of the others."""
     attack = QueryCopy(DEMO.documents, places=places)  # type: ignore[arg-type]
     left, reasons = [], []
     for name in ATTACKED:
         poison = attack([target(DEMO, name)], Budget(3))
-        index = DenseIndex(encoder)
+        index = DenseIndex(cached)
         index.add([*DEMO.documents, *poison])
         result = made(DEMO.queries[name], index.retrieve(DEMO.queries[name], 10), 5)
         left.append(sum(hit.document.id.startswith("poison") for hit in result.kept))
@@ -159,31 +164,31 @@ def attacked(made: CalibratedGuard, encoder: SentenceTransformerEncoder, places:
 
 @pytest.mark.parametrize("places", [("front",), ("front", "end"), ("every-fragment",)])
 def test_copied_queries_are_stopped_and_explained(
-    real_guard: CalibratedGuard, encoder: SentenceTransformerEncoder, places: tuple[str, ...]
+    real_guard: CalibratedGuard, cached: CachedEncoder, places: tuple[str, ...]
 ) -> None:
-    left, reasons = attacked(real_guard, encoder, places)
+    left, reasons = attacked(real_guard, cached, places)
     assert left == [0] * len(ATTACKED)
     assert all("repeats the query word for word (p = 0.0" in reason for reason in reasons)
 
 
-def test_clean_queries_keep_their_documents(real_guard: CalibratedGuard, encoder: SentenceTransformerEncoder) -> None:
-    index = DenseIndex(encoder)
+def test_clean_queries_keep_their_documents(real_guard: CalibratedGuard, cached: CachedEncoder) -> None:
+    index = DenseIndex(cached)
     index.add(DEMO.documents)
     lost = [bool(real_guard(query, index.retrieve(query, 10), 5).lost) for query in QUERIES[:6]]
     assert sum(lost) <= 1
 
 
-def test_policies(encoder: SentenceTransformerEncoder, real_guard: CalibratedGuard) -> None:
+def test_policies(cached: CachedEncoder, real_guard: CalibratedGuard) -> None:
     query = QUERIES[0]
     poison = Document("poison", f"{query} {DEMO.documents[100].text}")
-    index = DenseIndex(encoder)
+    index = DenseIndex(cached)
     index.add([*DEMO.documents, poison])
     hits = index.retrieve(query, 10)
     assert "poison" in {hit.document.id for hit in hits[:5]}
 
     def under(policy: str) -> CalibratedGuard:
         return CalibratedGuard(
-            encoder,
+            cached,
             real_guard._corpus,
             real_guard._signals,
             real_guard.calibration,
@@ -219,14 +224,12 @@ def test_drift_warns_when_too_many_queries_are_suspicious() -> None:
     assert "22 of 120 queries" in drift.warning
 
 
-def test_a_guard_warns_once(encoder: SentenceTransformerEncoder) -> None:
-    made = guard(encoder)  # its own counts
+def test_a_guard_warns_once(cached: CachedEncoder, caplog: pytest.LogCaptureFixture) -> None:
+    made = guard(cached)  # its own counts
     hits = [Hit(Document(f"p{i}", f"{QUERIES[0]} {DEMO.documents[i].text}"), 1.0 - i / 10) for i in range(5)]
-    with warnings.catch_warnings(record=True) as found:
-        warnings.simplefilter("always")
-        for _ in range(20):
-            made(QUERIES[0], hits, 5)
-    assert ["review what was removed" in str(one.message) for one in found] == [True]
+    for _ in range(20):
+        made(QUERIES[0], hits, 5)
+    assert ["review what was removed" in record.message for record in caplog.records] == [True]
     assert (made.drift.queries, made.drift.suspicious) == (20, 20)
 
 
@@ -240,7 +243,7 @@ def test_a_guard_without_queries_or_documents_says_so() -> None:
 
 
 @pytest.mark.parametrize("query", ["why", "gold", " ".join(QUERIES[:30])])
-def test_short_and_long_queries_are_judged(real_guard: CalibratedGuard, encoder: SentenceTransformerEncoder, query: str) -> None:
-    index = DenseIndex(encoder)
+def test_short_and_long_queries_are_judged(real_guard: CalibratedGuard, cached: CachedEncoder, query: str) -> None:
+    index = DenseIndex(cached)
     index.add(DEMO.documents)
     assert len(real_guard(query, index.retrieve(query, 10), 5).verdicts) == 10

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import logging
 import threading
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import Literal, TypeAlias
 
@@ -37,6 +37,8 @@ from ragguard.store import MemoryStore
 from ragguard.text import canonical, folded_words, without
 from ragguard.types import Document, Hit, Vectors
 from ragguard.vectors import encode_one_query
+
+LOGGER = logging.getLogger("ragguard")
 
 Policy: TypeAlias = Literal["drop", "sanitise", "demote", "flag", "raise"]
 """What is done with a suspicious document. `drop`: never return it. `sanitise`: take out what is suspicious and rank by what is
@@ -141,7 +143,6 @@ class CalibratedGuard(BaseDefense):
         policy: Policy = "drop",
         confident: bool = False,
         poisoned: float = 0.0,
-        derived: bool = False,
         depth: int = 2,
         store: EvidenceStore | None = None,
     ) -> CalibratedGuard:
@@ -158,7 +159,6 @@ class CalibratedGuard(BaseDefense):
             policy: What is done with a suspicious document.
             confident: Hold that share with 95 % confidence.
             poisoned: Share of the calibration queries that may have met poison.
-            derived: Whether the queries were made from documents; see `derived_queries`.
             depth: Candidates for each result, as in service.
             store: Keeps the embeddings of windows; None keeps them in memory.
 
@@ -169,7 +169,7 @@ class CalibratedGuard(BaseDefense):
         fit, held = parts([query_text(query) for query in queries], max_clean_query_loss)
         made = build(signals or SIGNALS, documents, encoder, fit)
         found = calibrate(encoder, retriever, Profiles(encoder, corpus, store), made, fit, held, k=k, depth=depth)
-        found = found.model_copy(update={"derived": derived, "documents": len(documents)})
+        found = found.model_copy(update={"documents": len(documents)})
         loss = {"max_clean_query_loss": max_clean_query_loss, "confident": confident, "poisoned": poisoned}
         return cls(encoder, corpus, made, found, policy=policy, store=store, **loss)  # type: ignore[arg-type]
 
@@ -207,7 +207,7 @@ class CalibratedGuard(BaseDefense):
         self.drift.count(suspicious)
         if not self._warned.is_set() and (warning := self.drift.warning):
             self._warned.set()
-            warnings.warn(warning, stacklevel=2)
+            LOGGER.warning(warning)
 
     def _judgement(self, i: int, hit: Hit, suspicion: float, scores: Mapping[str, float], candidates: Candidates) -> Judgement:
         signals = {**scores, "p_value": self.calibration.p_value(suspicion)}

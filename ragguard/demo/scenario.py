@@ -1,15 +1,15 @@
-"""The demo's cast: its corpus, three attacks, and the defenses of the paper against them."""
+"""The demo's cast: its corpus, three attacks, and the defenses of the paper and the calibrated guard against them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ragguard.attacks import Attack, Budget, Prepared, QueryCopy, ThreatModel
-from ragguard.defenses import RAGMask, RAGPart
+from ragguard.defenses import CalibratedGuard, RAGMask, RAGPart
 from ragguard.encoders import OFFLINE_MODEL, SentenceTransformerEncoder
 from ragguard.evaluation import datasets, report
 from ragguard.evaluation.cache import CachedEncoder
@@ -18,11 +18,11 @@ from ragguard.evaluation.experiment import Experiment, System, steps
 from ragguard.evaluation.metrics import Row, rows
 from ragguard.index import DenseIndex
 from ragguard.retriever import GuardedRetriever, GuardPolicy
-from ragguard.store import MemoryStore
-from ragguard.types import Document
 
 BUDGET = Budget(documents=1)
 DATA = Path(__file__).parent / "data"
+LOSS = 0.05
+"""Of clean questions: the least that the demo's own can calibrate."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Outcome:
 
 def total_steps(questions: int) -> int:
     """How often `play` calls `step`."""
-    return 2 + steps(attacks=3, systems=4, targets=questions)
+    return 3 + steps(attacks=3, systems=4, targets=questions)
 
 
 def play(*, questions: int, k: int, seed: int, step: Callable[[str], None]) -> Outcome:
@@ -64,19 +64,17 @@ def play(*, questions: int, k: int, seed: int, step: Callable[[str], None]) -> O
     step(f"embedding {len(dataset.documents)} passages")
     index = DenseIndex(encoder)
     index.add(dataset.documents)
-    masks = MemoryStore()
-    ragpart, ragmask, second = RAGPart.paper(encoder), RAGMask(encoder, store=masks), RAGMask(encoder, store=masks)
+    ragpart, ragmask = RAGPart.paper(encoder), RAGMask(encoder)
+    step("calibrating on the other questions")
+    others = datasets.others(dataset, targets, len(dataset.queries), seed)
+    guard = CalibratedGuard.calibrated(encoder, index, dataset.documents, others, k=k, max_clean_query_loss=LOSS)
     few = GuardPolicy(overfetch=2)  # masks are dear: half as many candidates as RAGPart keep the demo short
-
-    def prepare_both(documents: Sequence[Document]) -> None:
-        ragpart.prepare(documents)
-        second.prepare(documents)
 
     systems = [
         System("none", lambda over: over, depth=1),
         System("RAGPart", partial(GuardedRetriever, defenses=[ragpart]), ragpart.prepare, depth=4 * k),
         System("RAGMask", partial(GuardedRetriever, defenses=[ragmask], policy=few), ragmask.prepare, depth=2 * k),
-        System("RAGPart + RAGMask", partial(GuardedRetriever, defenses=[ragpart, second], policy=few), prepare_both, depth=1),
+        System("CalibratedGuard", partial(GuardedRetriever, defenses=[guard], policy=few), guard.prepare, depth=2 * k),
     ]
     experiment = Experiment(index, encoder, targets, systems, k=k, timed=4, ingested=1, step=step)
     clean = experiment.clean()
@@ -92,7 +90,7 @@ def play(*, questions: int, k: int, seed: int, step: Callable[[str], None]) -> O
         seed=seed,
         encoder=OFFLINE_MODEL,
         device=model.device,
-        defenses={"RAGPart": ragpart.name, "RAGMask": ragmask.name},
+        defenses={"RAGPart": ragpart.name, "RAGMask": ragmask.name, "CalibratedGuard": guard.name},
     )
     example = next(trial.example for trial in trials if trial.example)
     return Outcome(tuple(found), details, tuple(report.shortcomings(found)), example)
