@@ -12,7 +12,6 @@ from ragguard.attacks.base import EVERY_TARGET, TARGET, Attack, Budget
 from ragguard.attacks.corpus_poisoning import CorpusPoisoning
 from ragguard.attacks.gaslite import GASLITE
 from ragguard.attacks.hotflip import HotFlip
-from ragguard.attacks.phantom import Phantom
 from ragguard.demo.scenario import DATA
 from ragguard.encoders import SentenceTransformerEncoder
 from ragguard.evaluation.datasets import load, target
@@ -22,7 +21,6 @@ K = 10
 DEMO = load(DATA)
 PASSAGES = [document for document in DEMO.documents if not document.id.startswith("lie")]
 TARGETS = [target(DEMO, name) for name in list(DEMO.queries)[:20:5]]
-OTHERS = [query for name, query in DEMO.queries.items() if name not in {one.id for one in TARGETS}]
 
 Made = Callable[[SentenceTransformerEncoder, int], Attack]
 CASES: dict[str, tuple[Made, int, int, int]] = {  # the attack by effort, a little effort, much, and documents
@@ -30,7 +28,6 @@ CASES: dict[str, tuple[Made, int, int, int]] = {  # the attack by effort, a litt
     "hotflip:spread": (lambda e, calls: HotFlip(e, PASSAGES, words=24, calls=calls, places=("spread",)), 2, 250, 3),
     "gaslite": (lambda e, calls: GASLITE(e, PASSAGES, words=16, calls=calls), 2, 250, 3),
     "corpus-poisoning": (lambda e, calls: CorpusPoisoning(e, words=16, calls=calls), 2, 250, len(TARGETS)),
-    "phantom": (lambda e, calls: Phantom(e, PASSAGES, OTHERS, words=16, calls=calls), 2, 250, 4),
     "adversarial-decoding": (lambda e, words: AdversarialDecoding(e, PASSAGES, words=words), 1, 12, 3),
 }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -45,7 +46,7 @@ Policy: TypeAlias = Literal["drop", "sanitise", "demote", "flag", "raise"]
 left. `demote`: rank it behind all others. `flag`: only say so. `raise`: refuse the query."""
 
 TOLD = 0.7
-"""Signals with this share of a document's suspicion are named: they make up most of its fourth power."""
+"""Signals with this share of a document's suspicion are named, and always the largest: a quarter or more of its fourth power."""
 
 REFERENCE = 200
 """Queries that `Outlier` compares documents with, at most."""
@@ -165,6 +166,7 @@ class CalibratedGuard(BaseDefense):
         Raises:
             InvalidInputError: If there are no documents with words, or too few queries for the share.
         """
+        store = MemoryStore() if store is None else store
         corpus = CorpusModel(judgeable(documents))
         fit, held = parts([query_text(query) for query in queries], max_clean_query_loss)
         made = build(signals or SIGNALS, documents, encoder, fit)
@@ -216,9 +218,8 @@ class CalibratedGuard(BaseDefense):
             return Judgement(i, hit.score, reason, signals=signals, suspicion=suspicion)
         scales = self.calibration.scales
         standard = {one.name: (scores[one.name] - scales[one.name].typical) / scales[one.name].unit for one in self._signals}
-        over = sorted(
-            (one for one in self._signals if standard[one.name] > TOLD * suspicion), key=lambda one: -standard[one.name]
-        )
+        least = min(TOLD * suspicion, max(standard.values()))
+        over = sorted((one for one in self._signals if standard[one.name] >= least), key=lambda one: -standard[one.name])
         told = " and ".join(f"{one.meaning} (p = {scales[one.name].p_value(scores[one.name]):.2g})" for one in over)
         spans = next((spans for one in over if (spans := one.spans(candidates, i))), ())
         drop = self.settings.policy in ("drop", "raise")
@@ -234,7 +235,7 @@ class CalibratedGuard(BaseDefense):
             rest = {i: text for i, text in rest.items() if text}
             for (i, _), item in zip(rest.items(), self._rest.get(list(rest.values())), strict=True):
                 scores[i] = min(float(item.vectors[0] @ vector), hits[i].score)
-        moved = [Judgement(**{**one.__dict__, "score": scores.get(one.position, one.score)}) for one in judged]
+        moved = [replace(one, score=scores.get(one.position, one.score)) for one in judged]
         return sorted(moved, key=lambda one: -one.score)
 
 
