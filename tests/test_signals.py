@@ -62,8 +62,8 @@ def planted(trigger: str, carrier: str = CARRIER, every: int = 3) -> str:
 @pytest.mark.parametrize("disguise", [str, str.upper, lambda q: q.replace("o", "\u043e"), lambda q: "\u200d".join(q)])
 def test_echo_sees_a_copied_query_in_disguise(disguise: type[str]) -> None:
     honest, poisoned = scores(Echo(), CARRIER, f"{disguise(QUERY)} {CARRIER}")
-    assert honest < 60
-    assert poisoned > 95
+    assert honest < 1.2
+    assert poisoned > 2
 
 
 def test_echo_marks_where_it_is() -> None:
