@@ -62,8 +62,6 @@ class Calibration(BaseModel):
         k: Up to how many results a query may ask for: the loss is counted in the undefended top k.
         scales: One for each signal, by name, from the fit queries.
         maxima: Suspicion of the most suspicious document in the top k of each calibration query, ascending.
-        sources: Documents of the most frequent source in the top k of each calibration query, ascending; empty without sources.
-        documents: Size of the corpus.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -73,8 +71,6 @@ class Calibration(BaseModel):
     k: int = Field(ge=1)
     scales: Mapping[str, Scale]
     maxima: tuple[float, ...] = Field(min_length=1)
-    sources: tuple[int, ...] = ()
-    documents: int = Field(ge=1)
 
     def threshold(self, loss: float, *, poisoned: float = 0.0, confident: bool = False) -> float:
         """The suspicion above which a document is acted upon (split conformal, DESIGN section 4; Vovk et al. 2005).
@@ -99,11 +95,6 @@ class Calibration(BaseModel):
                 f"give at least {least}, or allow more"
             )
         return self.maxima[rank - 1]
-
-    def quota(self, loss: float) -> int | None:
-        """The least number of documents of one source that so many clean queries need; None without sources."""
-        n = len(self.sources)
-        return self.sources[min(math.ceil((1 - loss) * (n + 1)), n) - 1] if n else None
 
     def p_value(self, suspicion: float) -> float:
         """Share of clean queries with a document as suspicious in their top k, the query at hand counted in."""
@@ -176,12 +167,9 @@ def parts(queries: Sequence[str], loss: float) -> tuple[Sequence[str], Sequence[
 
 def _confident_rank(n: int, loss: float) -> int:
     """The least rank whose order statistic lies above the (1 - loss) quantile with 95 % confidence; n + 1 if there is none."""
-    below = 0.0
-    for rank in range(1, n + 1):
-        below += math.comb(n, rank - 1) * (1 - loss) ** (rank - 1) * loss ** (n - rank + 1)
-        if below >= CONFIDENCE:
-            return rank
-    return n + 1
+    from scipy.stats import binom  # slow to import
+
+    return int(binom.ppf(CONFIDENCE, n, 1 - loss)) + 1
 
 
 @dataclass

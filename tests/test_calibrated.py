@@ -65,8 +65,8 @@ class TestCalibratedGuardContract(DefenseContract):
         return shared_guard()
 
 
-def calibration(maxima: Sequence[float], **fields: object) -> Calibration:
-    return Calibration(encoder="e", k=5, scales={"s": UNIT}, maxima=tuple(maxima), documents=1, **fields)  # type: ignore[arg-type]
+def calibration(maxima: Sequence[float]) -> Calibration:
+    return Calibration(encoder="e", k=5, scales={"s": UNIT}, maxima=tuple(maxima))
 
 
 def test_the_threshold_is_the_conformal_order_statistic() -> None:

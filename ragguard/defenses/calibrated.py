@@ -167,11 +167,11 @@ class CalibratedGuard(BaseDefense):
             InvalidInputError: If there are no documents with words, or too few queries for the share.
         """
         store = MemoryStore() if store is None else store
-        corpus = CorpusModel(judgeable(documents))
+        texts = judgeable(documents)
+        corpus = CorpusModel(texts)
         fit, held = parts([query_text(query) for query in queries], max_clean_query_loss)
-        made = build(signals or SIGNALS, documents, encoder, fit)
+        made = build(signals or SIGNALS, texts, encoder, fit)
         found = calibrate(encoder, retriever, Profiles(encoder, corpus, store), made, fit, held, k=k, depth=depth)
-        found = found.model_copy(update={"documents": len(documents)})
         loss = {"max_clean_query_loss": max_clean_query_loss, "confident": confident, "poisoned": poisoned}
         return cls(encoder, corpus, made, found, policy=policy, store=store, **loss)  # type: ignore[arg-type]
 
@@ -243,21 +243,19 @@ SIGNALS: tuple[type[Signal], ...] = (Echo, Stuffing, Spike, Seam, Surprise, Intr
 """Of the default guard. `Flood` and `Outlier` are left to those who ask for them: on nq_dev they add nothing against family A."""
 
 
-def build(
-    signals: Sequence[type[Signal]], documents: Sequence[Document], encoder: Encoder, queries: Sequence[str]
-) -> tuple[Signal, ...]:
+def build(signals: Sequence[type[Signal]], texts: Sequence[str], encoder: Encoder, queries: Sequence[str]) -> tuple[Signal, ...]:
     """Signals of a corpus.
 
     Args:
         signals: Which ones.
-        documents: The corpus, whose word frequencies `Stuffing` needs.
+        texts: Canonical texts of the corpus, whose word frequencies `Stuffing` needs.
         encoder: Embeds the reference queries of `Outlier`.
         queries: Reference queries, of which the first 200 are used.
     """
     made: list[Signal] = []
     for signal in signals:
         if issubclass(signal, Stuffing):
-            made.append(signal(frequencies(folded_words(text) for text in judgeable(documents))))
+            made.append(signal(frequencies(folded_words(text) for text in texts)))
         elif issubclass(signal, Outlier):
             made.append(signal(np.stack([encode_one_query(encoder, query) for query in queries[:REFERENCE]])))
         else:
@@ -305,16 +303,5 @@ def calibrate(
 
     fitted = [ask(query) for query in fit]
     scales = {signal.name: scale([float(scores[signal.name][:k].max()) for scores in fitted], signal.unit) for signal in signals}
-    maxima, sources = [], []
-    for query in held:
-        maxima.append(float(suspicions(scales, ask(query))[:k].max()))
-        names = [str(hit.document.metadata["source"]) for hit in found[query][:k] if hit.document.metadata.get("source")]
-        sources.append(max((names.count(name) for name in set(names)), default=0))
-    return Calibration(
-        encoder=encoder.name,
-        k=k,
-        scales=scales,
-        maxima=tuple(sorted(maxima)),
-        sources=tuple(sorted(sources)) if any(sources) else (),
-        documents=1,
-    )
+    maxima = sorted(float(suspicions(scales, ask(query))[:k].max()) for query in held)
+    return Calibration(encoder=encoder.name, k=k, scales=scales, maxima=tuple(maxima))

@@ -67,8 +67,9 @@ class CorpusModel:
         """Learn more texts; those it knows are not learned again."""
         with self._lock:
             fresh = self._index(texts)
-            self._model.learn(lowercase_words(text) for text in fresh)
-            self.generation += bool(fresh)
+            if fresh:
+                self._model.learn(lowercase_words(text) for text in fresh)
+                self.generation += 1
 
     def __len__(self) -> int:
         return len(self._texts)

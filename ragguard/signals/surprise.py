@@ -9,6 +9,12 @@ from ragguard.signals.base import Candidates, Scores, Signal
 from ragguard.signals.corpus import Reading
 from ragguard.types import Span
 
+KNOWN = 4
+"""Known tokens that a window needs for the others to be left out."""
+
+PRIOR, USUAL = 6, 7.0
+"""Tokens of usual surprise, in nats, that are added to each window: texts of three words say little."""
+
 
 class Surprise(Signal):
     """The largest mean surprise among the windows that carry the document's similarity to the query, in nats a token.
@@ -32,13 +38,6 @@ class Surprise(Signal):
     def spans(self, candidates: Candidates, i: int) -> tuple[Span, ...]:
         """The windows that carry the similarity."""
         return candidates.near_spans(i)
-
-
-KNOWN = 4
-"""Known tokens that a window needs for the others to be left out."""
-
-PRIOR, USUAL = 6, 7.0
-"""Tokens of usual surprise, in nats, that are added to each window: texts of three words say little."""
 
 
 def window_surprise(reading: Reading, places: NDArray[np.intp]) -> NDArray[np.float64]:
