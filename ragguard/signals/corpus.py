@@ -21,6 +21,13 @@ SHARED = 0.4
 RARE = 8
 """Bigrams in more texts than this say nothing about near-duplicates."""
 
+SOON = 20
+"""Tokens within which a bigram is no news."""
+
+UNKNOWN = 8.0
+"""Surprise of words that no other text has, in nats: a little above the usual, since honest names are such. With what the model
+says of them (10 and more), HotFlip's ASR@10 on nq_dev would be .16 instead of .00: honest titles set the threshold."""
+
 
 @dataclass(frozen=True)
 class Reading:
@@ -28,8 +35,9 @@ class Reading:
 
     Attributes:
         tokens: Its words and marks, in lower case.
-        surprise: -log P(token | previous token) of each, in nats.
-        known: Whether each token is in any other text of the corpus.
+        surprise: -log P(token | previous token) of each, in nats; `UNKNOWN` for those that no other text has.
+        fresh: Whether the token follows the previous one for the first time in 20 tokens: a title that its text takes up again
+            says nothing new. No longer, or an attacker would scatter his bigrams before he uses them.
         intrusion: For each token, by how much the text around it gains when the token is taken out, in nats: the logarithm of
             P(next | previous) / P(next), less those of P(token | previous) / P(token) and P(next | token) / P(next). Words that
             were put between others break up pairs that belong together.
@@ -37,7 +45,7 @@ class Reading:
 
     tokens: tuple[str, ...]
     surprise: NDArray[np.float64]
-    known: NDArray[np.bool_]
+    fresh: NDArray[np.bool_]
     intrusion: NDArray[np.float64]
 
 
@@ -79,9 +87,11 @@ class CorpusModel:
         tokens = lowercase_words(text)
         with self._lock:
             model = self._model.leaving_out([lowercase_words(self._texts[i]) for i in self._near_duplicates(tokens)])
-            surprise = [-math.log(model.probability(*pair)) for pair in zip([None, *tokens], tokens, strict=False)]
-            known = [model.knows(token) for token in tokens]
-            return Reading(tuple(tokens), np.array(surprise), np.array(known, dtype=bool), np.array(_intrusion(model, tokens)))
+            surprise = [
+                -math.log(model.probability(before, token)) if model.knows(token) else UNKNOWN
+                for before, token in zip([None, *tokens], tokens, strict=False)
+            ]
+            return Reading(tuple(tokens), np.array(surprise), _fresh(tokens), np.array(_intrusion(model, tokens)))
 
     def _index(self, texts: Iterable[str]) -> list[str]:
         fresh = []
@@ -102,6 +112,15 @@ class CorpusModel:
         mine = _pairs(tokens)
         shared = Counter(i for pair in mine if len(places := self._places.get(pair, ())) <= RARE for i in places)
         return [i for i, count in shared.items() if count >= SHARED * min(len(mine), self._sizes[i])]
+
+
+def _fresh(tokens: Sequence[str]) -> NDArray[np.bool_]:
+    last: dict[tuple[str, str], int] = {}
+    fresh = np.ones(len(tokens), dtype=bool)
+    for i, pair in enumerate(pairwise(tokens), 1):
+        fresh[i] = i - last.get(pair, -SOON - 1) > SOON
+        last[pair] = i
+    return fresh
 
 
 def _pairs(tokens: Sequence[str]) -> set[tuple[str, str]]:
