@@ -8,6 +8,7 @@ import unicodedata
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 
 from ragguard.errors import InvalidInputError
@@ -43,6 +44,9 @@ _LOOK_ALIKES = str.maketrans(
 LOOK_ALIKES = frozenset(map(chr, _LOOK_ALIKES))
 _UNSEEN = ("Mn", "Me", "Cf")
 _READ_WORD = re.compile(rf"[{UNSPACED}]|[^\W{UNSPACED}]+")
+
+KEPT, KEPT_LENGTH = 4096, 32_768
+"""Canonical forms that are remembered, and up to how many characters: every stage of a query asks for the same ones."""
 
 LONGEST_RUN = 32
 """A character and its combining marks; more are cut. The Stream-Safe Text Format (UAX #15) allows 30 marks."""
@@ -90,6 +94,10 @@ def canonical(text: str) -> Canonical:
     """
     if text.isascii() and not _SPECIAL.search(text):
         return Canonical(text, (0,), (0,), len(text))
+    return _kept(text) if len(text) <= KEPT_LENGTH else _canonical(text)
+
+
+def _canonical(text: str) -> Canonical:
     clean, sources = _cleaned(text)
     runs = _composable_runs(clean)
     parts: list[str] = []
@@ -107,6 +115,9 @@ def canonical(text: str) -> Canonical:
         parts.append(part)
         written += len(part)
     return Canonical("".join(parts), tuple(starts), tuple(origins), len(text))
+
+
+_kept = lru_cache(KEPT)(_canonical)
 
 
 def _cleaned(text: str) -> tuple[str, Sequence[int]]:

@@ -168,7 +168,7 @@ def test_copied_queries_are_stopped_and_explained(
 ) -> None:
     left, reasons = attacked(real_guard, cached, places)
     assert left == [0] * len(ATTACKED)
-    assert all("repeats the query word for word (p = 0.0" in reason for reason in reasons)
+    assert all("repeats the query's words in their order (p = 0.0" in reason for reason in reasons)
 
 
 def test_clean_queries_keep_their_documents(real_guard: CalibratedGuard, cached: CachedEncoder) -> None:
@@ -205,7 +205,7 @@ def test_policies(cached: CachedEncoder, real_guard: CalibratedGuard) -> None:
     assert place >= 5
     flagged = under("flag")(query, hits, 5)
     assert [hit.document.id for hit in flagged] == [hit.document.id for hit in hits[:5]]
-    assert "word for word" in flagged.verdicts_on("poison")[0].reason
+    assert "in their order" in flagged.verdicts_on("poison")[0].reason
     with pytest.raises(DefenseError, match="document 'poison': The document repeats"):
         under("raise")(query, hits, 5)
     with pytest.raises(InvalidInputError, match="policy"):

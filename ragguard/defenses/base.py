@@ -152,10 +152,9 @@ def judgeable(documents: Sequence[Document]) -> list[str]:
 def _unfit(text: str) -> str:
     if len(text) > MAX_CHARACTERS:
         return f"The text has {len(text)} characters, more than the {MAX_CHARACTERS} that are judged; split it at ingestion."
-    count = len(words(text))
-    if count == 0:
+    if not text.strip():
         return "The text has no words, so nothing can be judged."
-    if count > MAX_WORDS:
+    if len(text) > MAX_WORDS and (count := len(words(text))) > MAX_WORDS:
         return f"The text has {count} words, more than the {MAX_WORDS} that are judged; split it at ingestion."
     return ""
 
