@@ -85,6 +85,12 @@ def test_differing_values_are_contested_and_the_same_in_other_words_are_not(quer
         ("is the show good", "The show is good.", "Is the show not good?"),
         (SEASONS, FOUR, "The show has 4 seasons, not 5 seasons."),
         (SEASONS, FOUR, "The band has five records."),
+        (SEASONS, "The show has ſix seasons.", "The show has fİve seasons."),
+        (
+            "how many episodes has season 4 of the american television drama chicago fire",
+            "Season 4 of the American television drama Chicago Fire has 23 episodes.",
+            "Season 3 of the American television drama Chicago Fire has 24 episodes.",
+        ),
     ],
 )
 def test_what_is_no_other_answer_contests_nothing(query: str, real: str, decoy: str) -> None:
@@ -123,6 +129,7 @@ def test_without_two_known_sources_nothing_is_claimed(sources: tuple[str | None,
 
 def test_a_source_that_contradicts_itself_is_no_contest_but_another_one_is() -> None:
     assert contests(SEASONS, hits(FOUR, FIVE, sources="aa")) == ()
+    assert contests(SEASONS, hits(FOUR, FIVE, "The show is good.", sources="aab")) == ()
     assert sides(SEASONS, hits(FOUR, FIVE, FIVE, sources="aab")) == [("a", "b"), ("a",)]
 
 
