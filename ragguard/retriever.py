@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import replace
 from functools import partial
@@ -13,10 +13,11 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from ragguard import deadline
 from ragguard.checks import positive, query_text
+from ragguard.contested import contests
 from ragguard.errors import DeadlineExceededError, DefenseError, InvalidInputError, RAGGuardError, RetrieverError
 from ragguard.protocols import Defense, Retriever
 from ragguard.text import Canonical, canonical
-from ragguard.types import Certificate, GuardedResult, Hit, Verdict
+from ragguard.types import Certificate, Contest, GuardedResult, Hit, Side, Verdict
 
 T = TypeVar("T")
 
@@ -29,6 +30,8 @@ class GuardPolicy(BaseModel):
         max_overfetch: Up to this multiple of k, more candidates are asked for while fewer than k are kept.
         deadline_s: Seconds after which a query ends in DeadlineExceededError; None waits.
         fail_open: If a defense raises, go on without it and mark the result degraded. The default fails closed.
+        contests: Say what kept hits of different sources disagree about; a fifth of a millisecond for ten hits
+            (`benchmarks/results/contested.json`), next to nothing where the query asks for no number, date, yes or no.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -37,6 +40,7 @@ class GuardPolicy(BaseModel):
     max_overfetch: int = Field(default=16, ge=1)
     deadline_s: float | None = Field(default=None, gt=0)
     fail_open: bool = False
+    contests: bool = True
 
     @model_validator(mode="after")
     def _room_to_fetch_more(self) -> GuardPolicy:
@@ -176,16 +180,18 @@ class GuardedRetriever:
             verdicts.extend(explained)
             certificates.extend(result.certificates)
             degraded.extend(result.degraded)
+        kept = tuple(passed[:k])
         return GuardedResult(
             query=query,
             k=k,
             candidates=tuple(candidates),
-            kept=tuple(passed[:k]),
+            kept=kept,
             reserve=tuple(passed[k:]),
             removed=tuple(removed),
             verdicts=tuple(verdicts),
             certificates=tuple(certificates),
             degraded=tuple(degraded),
+            contests=_contests(query, kept, forms) if self.policy.contests else (),
         )
 
 
@@ -217,6 +223,14 @@ def _canonical_hit(hit: Hit, form: Canonical) -> Hit:
 
 def _to_original(verdict: Verdict, form: Canonical) -> Verdict:
     return replace(verdict, spans=tuple(form.to_original(span) for span in verdict.spans))
+
+
+def _contests(query: str, kept: Sequence[Hit], forms: Mapping[str, Canonical]) -> tuple[Contest, ...]:
+    def original(side: Side) -> Side:
+        where = zip(side.document_ids, side.spans, strict=True)
+        return replace(side, spans=tuple(forms[name].to_original(span) for name, span in where))
+
+    return tuple(replace(found, sides=tuple(map(original, found.sides))) for found in contests(query, kept))
 
 
 def _check_complete(defense: Defense, given: Sequence[Hit], result: GuardedResult) -> None:

@@ -143,6 +143,43 @@ class Certificate:
     assumption: str
 
 
+ContestKind: TypeAlias = Literal["number", "date", "yes-no"]
+"""What a query can ask for so that answers can be compared."""
+
+
+@dataclass(frozen=True)
+class Side:
+    """One answer to a contested query, and who gives it.
+
+    Attributes:
+        answer: As the best ranked of these documents words it; "yes" or "no" to a question of yes or no.
+        document_ids: The documents that give it, best first.
+        sources: Their sources, each once.
+        spans: For each document, where it gives the answer: a range of the text as the wrapped retriever returned it (see
+            `GuardedResult.candidates`).
+    """
+
+    answer: str
+    document_ids: tuple[str, ...]
+    sources: tuple[str, ...]
+    spans: tuple[Span, ...]
+
+
+@dataclass(frozen=True)
+class Contest:
+    """Results of different sources answer the query differently. Which is right is not known, nor whether one lies.
+
+    Attributes:
+        kind: What the query asks for.
+        sides: At least two, those with the most sources first, then by rank.
+        statement: The same in a sentence for people.
+    """
+
+    kind: ContestKind
+    sides: tuple[Side, ...]
+    statement: str
+
+
 @dataclass(frozen=True)
 class GuardedResult(Sequence[Hit]):
     """The answer to one query, with everything that was not returned and why. As a sequence, it is `kept`.
@@ -161,6 +198,7 @@ class GuardedResult(Sequence[Hit]):
         certificates: What holds for this result by construction.
         degraded: Why the result is less guarded than configured, one sentence for each defense that failed under an explicit
             fail-open policy; empty when every defense ran.
+        contests: What kept hits of different sources disagree about; empty where nothing was found (see `ragguard.contested`).
     """
 
     query: str
@@ -172,6 +210,7 @@ class GuardedResult(Sequence[Hit]):
     verdicts: tuple[Verdict, ...] = ()
     certificates: tuple[Certificate, ...] = ()
     degraded: tuple[str, ...] = ()
+    contests: tuple[Contest, ...] = ()
 
     @property
     def lost(self) -> tuple[Hit, ...]:
