@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -142,7 +143,7 @@ def suspicions(scales: Mapping[str, Scale], scores: Mapping[str, NDArray[np.floa
 
 
 def _p_value(maxima: Sequence[float], value: float) -> float:
-    above = len(maxima) - int(np.searchsorted(maxima, value, side="left"))
+    above = len(maxima) - bisect_left(maxima, value)
     return (above + 1) / (len(maxima) + 1)
 
 
