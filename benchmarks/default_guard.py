@@ -1,0 +1,228 @@
+"""The default guard and what each of its signals adds: splits into fit, calibration and evaluation queries, repeated and pooled.
+
+Every attack is asked once, of a guard that only flags and so tells every signal of every candidate. What it would have done with
+the same candidates under other calibrations, losses and signals is computed from these, by its own functions.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import mean
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.compare_defenses import CACHE, CARRIERS, HIDDEN, ON_TOPIC, OPTIMISED, PARAPHRASE, PARAPHRASES, WORDS
+from ragguard.attacks.base import TARGET, Budget, Target
+from ragguard.calibration import Calibration, parts, scale, suspicions
+from ragguard.defenses import SIGNALS
+from ragguard.encoders import OFFLINE_MODEL, SentenceTransformerEncoder
+from ragguard.evaluation import datasets, report
+from ragguard.evaluation.cache import CachedEncoder, TextCache
+from ragguard.evaluation.experiment import Experiment, System
+from ragguard.evaluation.metrics import interval
+from ragguard.evaluation.registry import OVERFETCH, Bench, build_attacks, build_system
+from ragguard.evaluation.sources import with_sources
+from ragguard.index import DenseIndex
+from ragguard.types import Document, GuardedResult
+
+ROOT = Path(__file__).parents[1]
+OUT = ROOT / "benchmarks" / "results"
+K, TARGETS, SPLITS, LOSS, SEED = 10, 20, 20, 0.02, 0
+LOSSES = (0.02, 0.05, 0.1, 0.2)
+MOST = 600
+"""Queries of a split that calibrate, at most."""
+
+PARAPHRASED = (PARAPHRASE.replace(", 'end'", ""), PARAPHRASE.replace("'front', 'end'", "'middle'"), PARAPHRASE)
+SIMPLE = (*WORDS, "poisonedrag")
+ATTACKS: dict[str, Sequence[str]] = {
+    "nq_dev": (
+        *WORDS,
+        *CARRIERS,
+        *HIDDEN,
+        PARAPHRASE,
+        PARAPHRASE.replace(", 'end'", ""),
+        *OPTIMISED,
+        "adaptive-ragmask",
+        *ON_TOPIC,
+    ),
+    "hotpot_dev": SIMPLE,
+    "msmarco_dev": SIMPLE,
+    "scifact": WORDS,
+}
+DEFAULT = tuple(signal.name for signal in SIGNALS)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One query's candidates, best first.
+
+    Attributes:
+        query_id: The query.
+        scores: By signal, shape (candidates,).
+        poisoned: Which were planted.
+        relevant: Which answer.
+    """
+
+    query_id: str
+    scores: Mapping[str, NDArray[np.float64]]
+    poisoned: NDArray[np.bool_]
+    relevant: NDArray[np.bool_]
+
+
+class Recorder:
+    """A retriever that remembers its results."""
+
+    def __init__(self, retriever: Any) -> None:
+        self._retriever = retriever
+        self.results: list[GuardedResult] = []
+
+    def retrieve(self, query: str, k: int = K) -> GuardedResult:
+        """As the retriever does."""
+        found: GuardedResult = self._retriever.retrieve(query, k)
+        self.results.append(found)
+        return found
+
+
+def measure(name: str, folder: Path) -> dict[str, Any]:
+    """All of one dataset's rows."""
+    found = datasets.load(folder / name)
+    dataset = datasets.Dataset(**{**found.__dict__, "documents": tuple(with_sources(found.documents, SEED))})
+    model = SentenceTransformerEncoder.offline(progress=False)
+    encoder = CachedEncoder(model, CACHE)
+    index = DenseIndex(encoder)
+    index.add(dataset.documents)
+    drawn = [datasets.target(dataset, one) for one in list(datasets.load_paraphrases(PARAPHRASES))[:TARGETS] if name == "nq_dev"]
+    targets = drawn or datasets.targets(dataset, TARGETS, SEED)
+    others = datasets.others(dataset, targets, len(dataset.queries), SEED)
+    bench = Bench(dataset, encoder, model, TextCache(CACHE), others[:MOST], index, K, SEED)
+    system = build_system("default(policy='flag')", bench)
+    recorder = Recorder(system.over(index))
+    recording = System(system.name, lambda _: recorder, system.prepare, system.depth)
+    experiment = Experiment(index, encoder, targets, [recording], k=K, timed=0, ingested=1)
+
+    def asked(ids: Iterable[str]) -> list[Asked]:
+        made = [_asked(one, result, dataset.relevant[one]) for one, result in zip(ids, recorder.results, strict=True)]
+        recorder.results.clear()
+        return made
+
+    ids = {dataset.queries[one]: one for one in dataset.queries}
+    system.prepare([*{h.document.id: h.document for q in others for h in index.retrieve(q, OVERFETCH * K)}.values()])
+    for query in (*others, *(target.query for target in targets)):
+        recorder.retrieve(query)
+    clean = asked([*(ids[query] for query in others), *(target.id for target in targets)])
+    attacked: dict[str, tuple[str, list[Asked]]] = {}
+    for spec in ATTACKS[name]:
+        for attack in build_attacks(spec, bench):
+            print(name, attack.name, flush=True)
+            trial = experiment.under(attack, Budget(3))
+            attacked[trial.attack] = (trial.family, asked(target.id for target in targets))
+    return {
+        "dataset": name,
+        "documents": len(dataset.documents),
+        "queries": len(clean),
+        "calibrating": min(int(0.8 * len(others)), MOST),
+        "rows": _rows(clean, targets, attacked),
+    }
+
+
+def _asked(query_id: str, result: GuardedResult, relevant: frozenset[str]) -> Asked:
+    documents: list[Document] = [hit.document for hit in result.candidates]
+    poisoned = np.array([TARGET in document.metadata for document in documents])
+    return Asked(
+        query_id,
+        {name: np.array([verdict.signals[name] for verdict in result.verdicts]) for name in DEFAULT},
+        poisoned,
+        np.array([document.id in relevant for document in documents]) & ~poisoned,
+    )
+
+
+Attacked: TypeAlias = Mapping[str, tuple[str, list[Asked]]]
+"""By attack, its family and what came of it."""
+
+
+def _rows(clean: Sequence[Asked], targets: Sequence[Target], attacked: Attacked) -> list[dict[str, Any]]:
+    """One row for each choice: the default at several losses, without each signal, and each signal alone."""
+    chosen = [("default", DEFAULT, loss) for loss in LOSSES]
+    chosen += [(f"without {one}", tuple(name for name in DEFAULT if name != one), LOSS) for one in DEFAULT]
+    chosen += [(f"{one} alone", (one,), LOSS) for one in DEFAULT]
+    fixed = {target.id for target in targets}
+    free = [one for one in clean if one.query_id not in fixed]
+    before = [one for one in clean if one.query_id in fixed]
+    rows = []
+    for label, signals, loss in chosen:
+        harmed: dict[str, list[float]] = {}
+        answered: dict[str, list[float]] = {}
+        hit: dict[str, dict[str, list[float]]] = {name: {} for name in attacked}
+        kept: dict[str, dict[str, list[float]]] = {name: {} for name in attacked}
+        for split in range(SPLITS):
+            order = np.random.default_rng([SEED, split]).permutation(len(free))
+            calibrating = [free[i] for i in order[: min(int(0.8 * len(free)), MOST)]]
+            scales, threshold = _calibrated(calibrating, signals, loss)
+            for one in (*before, *(free[i] for i in order[len(calibrating) :])):
+                suspicious = _suspicious(one, scales, threshold)
+                harmed.setdefault(one.query_id, []).append(bool(suspicious[:K].any()))
+                answered.setdefault(one.query_id, []).append(bool(one.relevant[~suspicious][:K].any()))
+            for name, (_, asked) in attacked.items():
+                for one in asked:
+                    left = ~_suspicious(one, scales, threshold)
+                    hit[name].setdefault(one.query_id, []).append(bool(one.poisoned[left][:K].any()))
+                    kept[name].setdefault(one.query_id, []).append(bool(one.relevant[left][:K].any()))
+        row: dict[str, Any] = {"signals": label, "loss": loss, "clean_loss": _pooled(harmed), "clean_sr": _pooled(answered)}
+        row["clean_sr_undefended"] = round(mean(bool(one.relevant[:K].any()) for one in clean if one.query_id in answered), 4)
+        row["attacks"] = {
+            name: {
+                "family": family,
+                "undefended": round(mean(bool(one.poisoned[:K].any()) for one in asked), 4),
+                "asr": _pooled(hit[name]),
+                "sr": _pooled(kept[name]),
+            }
+            for name, (family, asked) in attacked.items()
+        }
+        rows.append(row)
+    return rows
+
+
+def _calibrated(asked: Sequence[Asked], signals: Sequence[str], loss: float) -> tuple[Any, float]:
+    """As `ragguard.defenses.calibrated.calibrate` does, from scores that are known."""
+    by_id = {one.query_id: one for one in asked}
+    fit, held = parts(list(by_id), loss)
+    units = {signal.name: signal.unit for signal in SIGNALS}
+    scales = {name: scale([float(by_id[one].scores[name][:K].max()) for one in fit], units[name]) for name in signals}
+    maxima = sorted(float(suspicions(scales, _of(by_id[one], signals))[:K].max()) for one in held)
+    return scales, Calibration(encoder="", k=K, scales=scales, maxima=tuple(maxima)).threshold(loss)
+
+
+def _of(asked: Asked, signals: Iterable[str]) -> dict[str, NDArray[np.float64]]:
+    return {name: asked.scores[name] for name in signals}
+
+
+def _suspicious(asked: Asked, scales: Any, threshold: float) -> NDArray[np.bool_]:
+    return suspicions(scales, _of(asked, scales)) > threshold
+
+
+def _pooled(values: Mapping[str, Sequence[float]]) -> list[float]:
+    """The rate over queries, each query's splits averaged, and its 95 % interval."""
+    each = np.array([mean(one) for one in values.values()])
+    return [round(float(number), 4) for number in (each.mean(), *interval(each, SEED))]
+
+
+def main() -> None:
+    """Measure the datasets named on the command line, or all."""
+    folder = os.environ.get("RAGGUARD_DATA", "")
+    if not folder:
+        raise SystemExit("set RAGGUARD_DATA to a folder of datasets in BEIR layout")
+    for name in sys.argv[1:] or ATTACKS:
+        about = report.about(encoder=OFFLINE_MODEL, k=K, targets=TARGETS, splits=SPLITS, seed=SEED, budget=3)
+        found = {**measure(name, Path(folder)), **about}
+        (OUT / f"default_guard_{name}.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
