@@ -57,6 +57,7 @@ JOINT = (
     "joint(calls=[100, 300, 600])",
     "joint(defense='ragpart(k=2, min_share=0.5)', calls=[100, 300, 600])",
 )
+JOINT_DEFAULT = ("joint(defense='default', calls=[1000, 3000, 10000])",)
 
 
 def settings(folder: Path) -> dict[str, BenchSettings]:
@@ -88,6 +89,9 @@ def settings(folder: Path) -> dict[str, BenchSettings]:
             dataset=str(folder / "hotpot_dev"), attacks=(*WORDS, "poisonedrag"), defenses=("none", "default"), queries=20
         ),
         "nq_dev_joint": BenchSettings(dataset=nq, attacks=JOINT, defenses=OURS, ids=paraphrased[:5], documents=1),
+        "nq_dev_joint_default": BenchSettings(
+            dataset=nq, attacks=JOINT_DEFAULT, defenses=("none", "default"), ids=paraphrased[:10]
+        ),
         "nq_dev_bm25": BenchSettings(retriever="bm25", **other),
         "nq_dev_static": BenchSettings(retriever="static", **other),
         "scifact": BenchSettings(  # without RAGMask: a mask each fifteen words of long abstracts takes hours on two cores

@@ -339,3 +339,22 @@ def test_the_example_in_the_documentation_runs(capsys: pytest.CaptureFixture[str
     hits = [Hit(document, 1 - i / 10) for i, document in enumerate(DOCUMENTS)]
     exec(code, {"index": Fixed(hits)})  # noqa: S102
     assert capsys.readouterr().out == printed
+
+
+class ByQuery:
+    def __init__(self, found: dict[str, list[Hit]]) -> None:
+        self.found = found
+
+    def retrieve(self, query: str, k: int) -> Sequence[Hit]:
+        return self.found[query][:k]
+
+
+def test_a_calibrated_quota_is_the_tightest_that_costs_nothing() -> None:
+    found = {"one": from_sources("a", "b", "a", "c"), "two": from_sources("b", "a", "b", "b", "b")}
+    quota = SourceQuota.calibrated(ByQuery(found), list(found), k=4)
+    assert quota.settings.limit == 3  # the fifth of b is beyond k
+    assert not any(quota(query, hits[:4], 4).removed for query, hits in found.items())
+    assert any(SourceQuota(2)(query, hits[:4], 4).removed for query, hits in found.items())
+    assert SourceQuota.calibrated(ByQuery({"none": from_sources(None, None)}), ["none"], k=2).settings.limit == 1
+    with pytest.raises(InvalidInputError, match="at least one"):
+        SourceQuota.calibrated(ByQuery(found), [])

@@ -17,8 +17,11 @@ from ragguard.text import canonical, words
 from ragguard.types import Document, Hit, Vectors
 from ragguard.vectors import encode_one_query
 
-VERSION = 1
+VERSION = 2
 """Of the search; part of the key of what is kept."""
+
+LONGEST_PHRASE = 8
+"""Words that are planted in one move, at most."""
 
 LITTER = 6
 """Candidate documents tried at a time: a batch, and few enough that good moves are built upon soon."""
@@ -32,7 +35,8 @@ class JointAttack(Attack):
 
     The score of a document is the margin by which the guard ranks it above the k-th best honest candidate; if it is dropped, its
     suspicion, which the attacker lowers first; if it is not retrieved, its similarity. Moves plant, delete, shift and exchange
-    parts of the query. Works against any defense, and best where `Verdict.suspicion` is told.
+    words and phrases of the query and of the honest candidates, which are fluent, near to the query and no copies of it. Works
+    against any defense, and best where `Verdict.suspicion` is told.
     """
 
     family = "A"
@@ -75,7 +79,7 @@ class JointAttack(Attack):
         self._passages, self._retriever, self._k, self._depth, self._share = passages, retriever, k, depth, share
         self._encoder, self._build, self._cache, self._calls = encoder, guard, cache, calls
         own = guard(encoder)
-        self._guard = repr(getattr(own, "settings", own.name))
+        self._guard = f"{getattr(own, 'settings', own.name)!r} {getattr(own, 'threshold', '')}"
         self.series, self.effort = f"joint against {own.name}", calls
         self.name = f"joint:{own.name}:{calls}"
 
@@ -95,6 +99,7 @@ class JointAttack(Attack):
 
     def _search(self, target: Target, carrier: list[str], honest: Sequence[Hit], generator: np.random.Generator) -> Placed:
         query = _words(target.query)
+        sources = [query, *(_words(hit.document.text) for hit in honest)]
         most = max(len(query), int(self._share / (1 - self._share) * len(carrier)))
         litter = [one for one in _starts(query) if len(one) <= most]
         best, best_value = litter[0], -np.inf
@@ -109,7 +114,7 @@ class JointAttack(Attack):
                     top = int(np.argmax(values))
                     if values[top] > best_value:
                         best, best_value = tried[top], values[top]
-                litter = [_moved(best, query, most, generator) for _ in range(LITTER)]
+                litter = [_moved(best, sources, most, generator) for _ in range(LITTER)]
         except _SpentError:
             return best
 
@@ -119,24 +124,24 @@ class _SpentError(RAGGuardError):
 
 
 class _Counting:
-    """An encoder that encodes so many texts and no more."""
+    """An encoder that encodes so many texts and no more; what it has encoded it knows."""
 
     def __init__(self, encoder: Encoder) -> None:
         self._encoder, self.left = encoder, math.inf
         self.name, self.dimension = encoder.name, encoder.dimension
+        self._known: dict[str, Vectors] = {}
 
     def encode_query(self, texts: Sequence[str]) -> Vectors:
-        self._spend(len(texts))
         return self._encoder.encode_query(texts)
 
     def encode_document(self, texts: Sequence[str]) -> Vectors:
-        self._spend(len(texts))
-        return self._encoder.encode_document(texts)
-
-    def _spend(self, count: int) -> None:
-        self.left -= count
+        fresh = list(dict.fromkeys(text for text in texts if text not in self._known))
+        self.left -= len(fresh)
         if self.left < 0:
             raise _SpentError
+        if fresh:
+            self._known.update(zip(fresh, self._encoder.encode_document(fresh), strict=True))
+        return np.stack([self._known[text] for text in texts])
 
 
 @dataclass
@@ -191,16 +196,16 @@ def _starts(query: list[str]) -> list[Placed]:
     return starts
 
 
-def _moved(placed: Placed, query: list[str], most: int, generator: np.random.Generator) -> Placed:
-    """One to three random changes: part of the query planted, or words deleted, shifted, exchanged."""
+def _moved(placed: Placed, sources: Sequence[list[str]], most: int, generator: np.random.Generator) -> Placed:
+    """One to three random changes: a phrase of the query or of another source planted, or words deleted, shifted, exchanged."""
     made = list(placed)
     for _ in range(int(generator.integers(1, 4))):
         kind = int(generator.integers(4))
+        source = sources[int(generator.integers(len(sources)))] if generator.random() < 0.5 else sources[0]
+        start = int(generator.integers(len(source)))
         if kind == 0:
-            start = int(generator.integers(len(query)))
-            part = query[start : start + int(generator.integers(1, len(query) + 1))]
             at = float(generator.random())
-            made += [(at, word) for word in part]
+            made += [(at, word) for word in source[start : start + int(generator.integers(1, LONGEST_PHRASE + 1))]]
         elif kind == 1 and len(made) > 1:
             del made[int(generator.integers(len(made)))]
         elif kind == 2:
@@ -208,7 +213,7 @@ def _moved(placed: Placed, query: list[str], most: int, generator: np.random.Gen
             made[row] = (float(generator.random()), made[row][1])
         else:
             row = int(generator.integers(len(made)))
-            made[row] = (made[row][0], query[int(generator.integers(len(query)))])
+            made[row] = (made[row][0], source[start])
     while len(made) > most:
         del made[int(generator.integers(len(made)))]
     return tuple(sorted(made, key=lambda pair: pair[0]))

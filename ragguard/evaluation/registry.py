@@ -21,7 +21,7 @@ from ragguard.evaluation.experiment import Corpus, System
 from ragguard.index import DenseIndex
 from ragguard.protocols import Defense, Encoder
 from ragguard.retriever import GuardedRetriever, GuardPolicy
-from ragguard.signals import Flood, Outlier, Signal
+from ragguard.signals import Outlier, Signal
 from ragguard.types import Document
 
 OVERFETCH = 2
@@ -170,7 +170,11 @@ def _joint(bench: Bench, defense: str = "ragmask", calls: Sequence[int] | int = 
     if parse(defense)[0] not in DEFENSES:
         raise InvalidInputError(f"a joint attack climbs one of {', '.join(DEFENSES)}, not {defense!r}")
 
+    first: Defense = _built("defense", defense, bench)
+
     def guard(encoder: Encoder) -> Defense:
+        if isinstance(first, CalibratedGuard):
+            return first.using(encoder)  # calibrated once
         built: Defense = _built("defense", defense, replace(bench, encoder=encoder))
         return built
 
@@ -224,7 +228,7 @@ WHOLE_CORPUS: dict[str, Callable[..., System]] = {
 
 
 def _calibrated(bench: Bench, *, signals: Sequence[str] = (), without: Sequence[str] = (), **options: Any) -> Defense:
-    known: tuple[type[Signal], ...] = (*SIGNALS, Flood, Outlier)
+    known: tuple[type[Signal], ...] = (*SIGNALS, Outlier)
     named = {signal.name: signal for signal in known}
     if unknown := {*signals, *without} - named.keys():
         raise InvalidInputError(f"unknown signals {sorted(unknown)}; there are {', '.join(named)}")
