@@ -15,7 +15,8 @@ CACHE, OUT = ROOT / ".cache" / "embeddings", ROOT / "out" / "compare"
 RESULTS = ROOT / "benchmarks" / "results"
 PARAPHRASES = ROOT / "benchmarks" / "data" / "paraphrases-nq_dev.jsonl"
 
-OURS = ("none", "ragpart", "ragpart(k=2, min_share=0.5)", "ragmask(group_similarity=None)", "ragmask", "ragpart+ragmask")
+PAPER = ("ragpart", "ragpart(k=2, min_share=0.5)", "ragmask(group_similarity=None)", "ragmask", "ragpart+ragmask")
+OURS = ("none", "default", *PAPER)
 PEERS = tuple(f"benchmarks.peers.systems:{name}" for name in ("ragdefender", "trustrag", "perplexity", "near_duplicates"))
 GMTP = "benchmarks.peers.systems:gmtp"
 """A second a query, for a gradient of every document: apart, with the attacks it is meant for."""
@@ -57,45 +58,36 @@ JOINT = (
     "joint(calls=[100, 300, 600])",
     "joint(defense='ragpart(k=2, min_share=0.5)', calls=[100, 300, 600])",
 )
-JOINT_DEFAULT = ("joint(defense='default', calls=[1000, 3000, 10000])",)
+JOINT_DEFAULT = ("joint(defense='default', calls=[1000, 10000])",)
 
 
 def settings(folder: Path) -> dict[str, BenchSettings]:
     """The runs, by name. Optimised attacks are dear: twenty queries."""
     nq = str(folder / "nq_dev")
     paraphrased = tuple(datasets.load_paraphrases(PARAPHRASES))
-    everything = (*WORDS, *CARRIERS, PARAPHRASE, *OPTIMISED, *ADAPTIVE, *ON_TOPIC)
+    everything = (*WORDS, *CARRIERS, *HIDDEN, PARAPHRASE, *OPTIMISED, *ADAPTIVE, *ON_TOPIC)
     other: dict[str, Any] = {
         "dataset": nq,
         "attacks": (*WORDS, "hotflip"),
-        "defenses": ("none", "ragpart", "ragmask"),
+        "defenses": ("none", "default", "ragpart", "ragmask"),
         "ids": paraphrased[:20],
     }
     return {
-        "nq_dev": BenchSettings(dataset=nq, attacks=everything, defenses=(*OURS, *PEERS), ids=paraphrased[:20]),
+        "nq_dev": BenchSettings(dataset=nq, attacks=everything, defenses=(*OURS, "quota(limit=1)", *PEERS), ids=paraphrased[:20]),
         "nq_dev_gmtp": BenchSettings(
             dataset=nq,
             attacks=("query-copy", "keyword-stuffing", "hotflip", "gaslite"),
             defenses=("none", GMTP),
             ids=paraphrased[:20],
         ),
-        "nq_dev_default": BenchSettings(
-            dataset=nq, attacks=(*everything, *HIDDEN), defenses=("none", "default", "quota(limit=1)"), ids=paraphrased[:20]
-        ),
-        "msmarco_dev_default": BenchSettings(
-            dataset=str(folder / "msmarco_dev"), attacks=(*WORDS, "poisonedrag"), defenses=("none", "default"), queries=20
-        ),
-        "hotpot_dev_default": BenchSettings(
-            dataset=str(folder / "hotpot_dev"), attacks=(*WORDS, "poisonedrag"), defenses=("none", "default"), queries=20
-        ),
         "nq_dev_joint": BenchSettings(dataset=nq, attacks=JOINT, defenses=OURS, ids=paraphrased[:5], documents=1),
         "nq_dev_joint_default": BenchSettings(
-            dataset=nq, attacks=JOINT_DEFAULT, defenses=("none", "default"), ids=paraphrased[:10]
+            dataset=nq, attacks=JOINT_DEFAULT, defenses=("none", "default"), ids=paraphrased[:5], documents=1
         ),
         "nq_dev_bm25": BenchSettings(retriever="bm25", **other),
         "nq_dev_static": BenchSettings(retriever="static", **other),
         "scifact": BenchSettings(  # without RAGMask: a mask each fifteen words of long abstracts takes hours on two cores
-            dataset=str(folder / "scifact"), attacks=WORDS, defenses=OURS[:3], queries=20
+            dataset=str(folder / "scifact"), attacks=WORDS, defenses=OURS[:4], queries=20
         ),
         "msmarco_dev": BenchSettings(
             dataset=str(folder / "msmarco_dev"), attacks=(*WORDS, "poisonedrag"), defenses=(*OURS, *PEERS), queries=20

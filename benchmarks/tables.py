@@ -44,6 +44,9 @@ def _paper_rows(result: dict[str, Any]) -> str:
     return _table(["ASR@10", "once", "in the middle", "twice", "in all fragments", "clean SR@10"], lines)
 
 
+MATTERS = 0.05
+"""Rise of an attack's ASR from which a signal counts for it."""
+
 SHORT = {
     "none": "none",
     "RAGPart(N=5, k=3)": "RAGPart",
@@ -113,7 +116,50 @@ def _latency(result: dict[str, Any]) -> str:
     return _table(["defense", "added per query", "guarded / unguarded", "ingestion / plain embedding"], lines)
 
 
+def _guard(result: dict[str, Any]) -> str:
+    """ASR of every attack at several losses, and what clean queries lose at each."""
+    rows = [row for row in result["rows"] if row["signals"] == "default"]
+    lines = [["**clean: queries harmed**", "0"], ["**clean: SR@10**", f"{rows[0]['clean_sr_undefended']:.3f}"]]
+    for row in rows:
+        rate, low, high = row["clean_loss"]
+        lines[0].append(f"{rate:.3f} ({low:.3f}-{high:.3f})")
+        lines[1].append(f"{row['clean_sr'][0]:.3f}")
+    for attack, first in rows[0]["attacks"].items():
+        rates = [_rate(row["attacks"][attack]["asr"]) for row in rows]
+        lines.append([f"{attack} ({first['family']})", f"{first['undefended']:.2f}", *rates])
+    return _table(["ASR@10", "undefended", *(f"loss {row['loss']:.0%}" for row in rows)], lines)
+
+
+def _rate(found: list[float]) -> str:
+    rate, low, high = found
+    return f"{rate:.2f} ({low:.2f}-{high:.2f})"
+
+
+def _ablation(result: dict[str, Any]) -> str:
+    """ASR of the attacks on which some signal matters, without each signal and with it alone."""
+    rows = {row["signals"]: row for row in result["rows"] if row["loss"] == result["rows"][0]["loss"]}
+    names = [name.removeprefix("without ") for name in rows if name.startswith("without ")]
+    attacks = rows["default"]["attacks"]
+
+    def rate(name: str, attack: str) -> float:
+        return float(rows[name]["attacks"][attack]["asr"][0])
+
+    lines = []
+    for attack in attacks:
+        missed = {name: rate(f"without {name}", attack) - rate("default", attack) for name in names}
+        if max(missed.values()) < MATTERS:
+            continue
+        line = [f"{attack} ({attacks[attack]['family']})", f"{rate('default', attack):.2f}"]
+        for name in names:
+            without = f"{rate(f'without {name}', attack):.2f}"
+            line.append(f"**{without}**" if missed[name] >= MATTERS else without)
+        lines.append(line)
+    return _table(["ASR@10 without", "none", *names], lines)
+
+
 TABLES = {
+    "guard": _guard,
+    "ablation": _ablation,
     "paper_rows": _paper_rows,
     "closed_form": _closed_form,
     "latency": _latency,
