@@ -34,9 +34,10 @@ from ragguard.signals import (
     Surprise,
     frequencies,
 )
+from ragguard.signals.query import RareWords
 from ragguard.store import MemoryStore
 from ragguard.text import canonical, folded_words, without
-from ragguard.types import Document, Hit, Vectors
+from ragguard.types import Document, GuardedResult, Hit, Vectors
 from ragguard.vectors import encode_one_query
 
 LOGGER = logging.getLogger("ragguard")
@@ -91,6 +92,7 @@ class CalibratedGuard(BaseDefense):
         confident: bool = False,
         poisoned: float = 0.0,
         store: EvidenceStore | None = None,
+        rare: RareWords | None = None,
     ) -> None:
         """Put a guard together from its parts; `calibrated` makes the parts.
 
@@ -104,6 +106,7 @@ class CalibratedGuard(BaseDefense):
             confident: Hold that share with 95 % confidence.
             poisoned: Share of the calibration queries that may have met poison.
             store: Keeps the embeddings of windows; None keeps them in memory.
+            rare: Of the corpus; finds trigger words in queries. None does not look for them.
 
         Raises:
             InvalidInputError: If a setting is out of range, or the calibration is of another encoder or other signals, or too
@@ -128,7 +131,7 @@ class CalibratedGuard(BaseDefense):
         self._encoder, self._corpus, self._signals = encoder, corpus, tuple(signals)
         self._profiles = Profiles(encoder, corpus, store)
         self._rest = EvidenceBuilder(encoder, WholePlan(), MemoryStore())
-        self._warned = threading.Event()
+        self._warned, self._rare = threading.Event(), rare
 
     @classmethod
     def calibrated(
@@ -173,7 +176,7 @@ class CalibratedGuard(BaseDefense):
         made = build(signals or SIGNALS, texts, encoder, fit)
         found = calibrate(encoder, retriever, Profiles(encoder, corpus, store), made, fit, held, k=k, depth=depth)
         loss = {"max_clean_query_loss": max_clean_query_loss, "confident": confident, "poisoned": poisoned}
-        return cls(encoder, corpus, made, found, policy=policy, store=store, **loss)  # type: ignore[arg-type]
+        return cls(encoder, corpus, made, found, policy=policy, store=store, rare=RareWords(texts), **loss)  # type: ignore[arg-type]
 
     def prepare(self, documents: Sequence[Document]) -> None:
         """Embed windows and read texts ahead of queries; what the corpus model knows does not change."""
@@ -181,7 +184,19 @@ class CalibratedGuard(BaseDefense):
 
     def learn(self, documents: Sequence[Document]) -> None:
         """Tell the corpus model that these documents belong to the corpus, too."""
-        self._corpus.learn(judgeable(documents))
+        texts = judgeable(documents)
+        self._corpus.learn(texts)
+        if self._rare:
+            self._rare.learn(texts)
+
+    def __call__(self, query: str, hits: Sequence[Hit], k: int) -> GuardedResult:
+        """As any defense, and tells what word of the query a suspicious document seems to wait for."""
+        result = super().__call__(query, hits, k)
+        suspicious = {one.document_id for one in result.verdicts if (one.suspicion or 0) > self.threshold}
+        if not self._rare or not suspicious:
+            return result
+        texts = [canonical(hit.document.text).text for hit in result.candidates if hit.document.id in suspicious]
+        return replace(result, query_findings=self._rare(query, texts))
 
     def judge(self, query: str, hits: Sequence[Hit], k: int) -> Sequence[Judgement]:
         """Act on what is suspicious; what is not keeps its order.
