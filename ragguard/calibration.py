@@ -65,6 +65,7 @@ class Calibration(BaseModel):
         maxima: Suspicion of the most suspicious document in the top k of each calibration query, ascending.
         documents: How many different texts the corpus had; 0 if that is unknown.
         corpus: Their hash, see `corpus_hash`; empty likewise.
+        derived: Whether the queries were derived from documents: then thresholds carry no guarantee for queries that users ask.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -76,9 +77,17 @@ class Calibration(BaseModel):
     maxima: tuple[float, ...] = Field(min_length=1)
     documents: int = Field(default=0, ge=0)
     corpus: str = ""
+    derived: bool = False
+
+    @property
+    def asked(self) -> str:
+        """What it was calibrated on, for sentences."""
+        return "queries derived from documents" if self.derived else "clean queries"
 
     def threshold(self, loss: float, *, poisoned: float = 0.0, confident: bool = False) -> float:
         """The suspicion above which a document is acted upon (split conformal, DESIGN section 4; Vovk et al. 2005).
+
+        Of derived queries it carries no guarantee: queries that users ask are not exchangeable with them.
 
         Args:
             loss: Share of clean queries that may lose a document, between 0 and 1.

@@ -153,7 +153,9 @@ def calibrate(
         str | None, typer.Argument(help="Folder with corpus.jsonl and queries.jsonl, or beir:NAME, or hf:OWNER/NAME.")
     ] = None,
     corpus: Annotated[Path | None, typer.Option(help="Documents instead of a folder: JSON lines with text.")] = None,
-    queries: Annotated[Path | None, typer.Option(help="Clean queries: .jsonl with text, or one query a line.")] = None,
+    queries: Annotated[
+        Path | None, typer.Option(help="Clean queries: .jsonl with text, or one a line. Without any, they are derived.")
+    ] = None,
     max_clean_query_loss: Annotated[float, typer.Option(help="Share of clean queries that may lose a document.")] = 0.02,
     top_k: Annotated[int, typer.Option(min=1, help="Results per query, at most.")] = 10,
     confident: Annotated[bool, typer.Option(help="Hold the share with 95 % confidence, not on average.")] = False,
@@ -188,10 +190,11 @@ def calibrate(
 
 def _calibration(guard: CalibratedGuard) -> Table:
     found = guard.calibration
-    fitted = len(next(iter(found.scales.values())).maxima)
+    fitted, held = len(next(iter(found.scales.values())).maxima), len(found.maxima)
+    what = "derived" if found.derived else "real"
     table = Table(
         title=f"Calibrated on {found.documents} documents",
-        caption=f"{fitted} real queries fit the scales, {len(found.maxima)} others set the threshold: {guard.threshold:.3g}",
+        caption=f"{fitted} {what} queries fit the scales, {held} others set the threshold: {guard.threshold:.3g}",
     )
     table.add_column("signal")
     for column in ("typical", "unit"):

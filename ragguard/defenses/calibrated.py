@@ -15,6 +15,7 @@ from ragguard.checks import an_encoder, query_text
 from ragguard.defenses.base import BaseDefense, Judgement, judgeable
 from ragguard.defenses.calibrating import build, calibrate, refuse_outlier
 from ragguard.defenses.saved import CalibratedGuardSettings, Policy, SavedGuard
+from ragguard.derived import DerivedQuery, WithoutCopies, derived_queries, enough
 from ragguard.errors import DefenseError, InvalidInputError
 from ragguard.evidence import EvidenceBuilder, WholePlan
 from ragguard.protocols import Encoder, EvidenceStore, Retriever
@@ -99,7 +100,8 @@ class CalibratedGuard(BaseDefense):
                 f"calibrated for the signals {sorted(calibration.scales)}, not {sorted(signal.name for signal in signals)}; "
                 "calibrate again"
             )
-        self.name = f"CalibratedGuard({max_clean_query_loss:.2g}{'' if policy == 'drop' else f', {policy}'})"
+        more = (f", {policy}" if policy != "drop" else "") + (", derived" if calibration.derived else "")
+        self.name = f"CalibratedGuard({max_clean_query_loss:.2g}{more})"
         self.calibration = calibration
         self.threshold = calibration.threshold(max_clean_query_loss, poisoned=poisoned, confident=confident)
         self.drift = Drift(max_clean_query_loss)
@@ -107,6 +109,10 @@ class CalibratedGuard(BaseDefense):
         self._profiles = Profiles(encoder, corpus, store)
         self._rest = EvidenceBuilder(encoder, WholePlan(), MemoryStore())
         self._warned, self._rare = threading.Event(), rare
+        if calibration.derived:
+            LOGGER.warning(
+                f"{self.name}: calibrated on {calibration.asked}, so no share is guaranteed; use queries of your users"
+            )
 
     @classmethod
     def calibrated(
@@ -114,7 +120,7 @@ class CalibratedGuard(BaseDefense):
         encoder: Encoder,
         retriever: Retriever,
         documents: Sequence[Document],
-        queries: Sequence[str],
+        queries: Sequence[str | DerivedQuery] | None = None,
         *,
         k: int = 10,
         signals: Sequence[type[Signal]] | None = None,
@@ -131,7 +137,8 @@ class CalibratedGuard(BaseDefense):
             encoder: Embeds windows and queries.
             retriever: The undefended retriever of the corpus.
             documents: The corpus.
-            queries: Like those that users ask; half fit the scales, half set the threshold.
+            queries: Like those that users ask; half fit the scales, half set the threshold. None derives them from the documents.
+                Derived ones guarantee no share.
             k: Results per query, at most.
             signals: Which ones; None takes `SIGNALS`.
             max_clean_query_loss: Share of clean queries that may lose a document.
@@ -147,11 +154,15 @@ class CalibratedGuard(BaseDefense):
         store = MemoryStore() if store is None else store
         texts = judgeable(documents)
         corpus = CorpusModel(texts)
-        fit, held = parts([query_text(query) for query in queries], max_clean_query_loss)
+        asked = derived_queries(documents, enough(max_clean_query_loss)) if queries is None else queries
+        derived = [one for one in asked if isinstance(one, DerivedQuery)]
+        if derived:
+            retriever = WithoutCopies(retriever, derived)
+        fit, held = parts([query_text(one.text if isinstance(one, DerivedQuery) else one) for one in asked], max_clean_query_loss)
         made = build(signals or SIGNALS, texts, encoder, fit)
         found = calibrate(encoder, retriever, Profiles(encoder, corpus, store), made, fit, held, k=k, depth=depth)
         count, corpus_name = corpus_hash(texts)
-        found = found.model_copy(update={"documents": count, "corpus": corpus_name})
+        found = found.model_copy(update={"documents": count, "corpus": corpus_name, "derived": bool(derived)})
         loss = {"max_clean_query_loss": max_clean_query_loss, "confident": confident, "poisoned": poisoned}
         return cls(encoder, corpus, made, found, policy=policy, store=store, rare=RareWords(texts), **loss)  # type: ignore[arg-type]
 
@@ -182,7 +193,7 @@ class CalibratedGuard(BaseDefense):
         Args:
             path: Of the file.
             encoder: The one it was calibrated with.
-            documents: The corpus, which the guard reads again: some tenth of a millisecond each.
+            documents: The corpus, which the guard reads again: about a millisecond each.
             signals: Which ones; None takes those of the file. Needed for signals of your own.
             settings: None takes those of the file. Another `max_clean_query_loss` takes another threshold.
             store: Keeps the embeddings of windows; None keeps them in memory.
@@ -265,7 +276,8 @@ class CalibratedGuard(BaseDefense):
     def _judgement(self, i: int, hit: Hit, suspicion: float, scores: Mapping[str, float], candidates: Candidates) -> Judgement:
         signals = {**scores, "p_value": self.calibration.p_value(suspicion)}
         if suspicion <= self.threshold:
-            reason = f"Nothing unusual: {signals['p_value']:.0%} of clean queries have a document as suspicious in their results."
+            asked, share = self.calibration.asked, signals["p_value"]
+            reason = f"Nothing unusual: {share:.0%} of {asked} have a document as suspicious in their results."
             return Judgement(i, hit.score, reason, signals=signals, suspicion=suspicion)
         scales = self.calibration.scales
         standard = {one.name: (scores[one.name] - scales[one.name].typical) / scales[one.name].unit for one in self._signals}
@@ -273,8 +285,9 @@ class CalibratedGuard(BaseDefense):
         over = sorted((one for one in self._signals if standard[one.name] >= least), key=lambda one: -standard[one.name])
         told = " and ".join(f"{one.meaning} (p = {scales[one.name].p_value(scores[one.name]):.2g})" for one in over)
         spans = next((spans for one in over if (spans := one.spans(candidates, i))), ())
+        note = f" Calibrated on {self.calibration.asked}: no guarantee." if self.calibration.derived else ""
         drop = self.settings.policy in ("drop", "raise")
-        return Judgement(i, hit.score, f"The document {told}.", drop, signals, spans, suspicion)
+        return Judgement(i, hit.score, f"The document {told}.{note}", drop, signals, spans, suspicion)
 
     def _ranked(self, judged: list[Judgement], guilty: Sequence[int], hits: Sequence[Hit], vector: Vectors) -> list[Judgement]:
         if not guilty or self.settings.policy in ("drop", "flag"):

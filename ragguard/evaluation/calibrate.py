@@ -22,8 +22,8 @@ BLOCK = 1024
 
 def read(
     data: str | None, corpus: Path | None, queries: Path | None, cache: Path
-) -> tuple[tuple[Document, ...], tuple[str, ...]]:
-    """Documents and clean queries.
+) -> tuple[tuple[Document, ...], tuple[str, ...] | None]:
+    """Documents, and clean queries where there are some.
 
     Args:
         data: A folder with `corpus.jsonl` and `queries.jsonl`, or a name of a dataset, see `remote.find`; or None.
@@ -40,16 +40,14 @@ def read(
         found = remote.find(data, cache)
         return found.documents, load_queries(queries) if queries else tuple(dict.fromkeys(found.queries.values()))
     documents = load_documents(corpus or Path(str(data)) / "corpus.jsonl")
-    if queries is None and data is not None:
-        queries = Path(data) / "queries.jsonl"
-    if queries is None:
-        raise InvalidInputError("calibrating needs clean queries like those that users ask: give --queries")
-    return documents, load_queries(queries)
+    if queries is None and data is not None and (own := Path(data) / "queries.jsonl").exists():
+        queries = own
+    return documents, load_queries(queries) if queries else None
 
 
 def calibrate(
     documents: Sequence[Document],
-    queries: Sequence[str],
+    queries: Sequence[str] | None,
     *,
     k: int,
     settings: CalibratedGuardSettings,
@@ -61,7 +59,7 @@ def calibrate(
 
     Args:
         documents: The corpus.
-        queries: Clean ones.
+        queries: Clean ones; None derives them from the documents.
         k: Results per query, at most.
         settings: Of the guard.
         model: Name or path of a sentence-transformers model; None takes the offline one.
@@ -71,7 +69,8 @@ def calibrate(
     Raises:
         InvalidInputError: If there are no documents or too few queries.
     """
-    parts(queries, settings.max_clean_query_loss)  # refuses too few of them before the corpus is embedded
+    if queries is not None:
+        parts(queries, settings.max_clean_query_loss)  # refuses too few of them before the corpus is embedded
     total = len(documents)
     step("loading the model", 0, total)
     if model:
@@ -82,13 +81,20 @@ def calibrate(
     for start in range(0, total, BLOCK):
         step("indexing documents", start, total)
         index.add(documents[start : start + BLOCK])
-    step(f"judging what {len(queries)} queries find", total, total)
+    step("judging what queries find", total, total)
+    if queries is not None:
+        encoder.encode_query(list(queries))  # in large batches
     return CalibratedGuard.calibrated(encoder, index, documents, queries, k=k, **settings.model_dump())
 
 
 def promise(guard: CalibratedGuard) -> str:
     """What share of clean queries may lose a document, and when that holds, in sentences."""
     settings, calibration = guard.settings, guard.calibration
+    if calibration.derived:
+        return (
+            "The queries were derived from documents: what share of clean queries loses a document is not guaranteed. "
+            "Calibrate again on queries of your users when there are some."
+        )
     loss, n = settings.max_clean_query_loss, len(calibration.maxima)
     poisoned = math.floor(settings.poisoned * n)
     if poisoned and not settings.confident:
