@@ -83,6 +83,7 @@ def test_a_corpus_and_queries_of_ones_own_are_read_as_a_folder_is(tmp_path: Path
     from ragguard.evaluation.calibrate import read
 
     documents, queries = read(str(DEMO), None, None, tmp_path)
+    assert queries
     (tmp_path / "queries.txt").write_text("\n".join(["", *queries, queries[0]]))
     rows = [json.loads(line) for line in (DEMO / "corpus.jsonl").read_text().splitlines()]
     texts = [{"text": f"{row.get('title', '')} {row['text']}".strip()} for row in rows] + [{"text": " "}]
