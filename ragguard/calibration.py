@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ragguard.checks import positive
 from ragguard.errors import InvalidInputError
+from ragguard.text import content_hash
 
 VERSION = 1
 """Of the file's schema and of what the signals compute."""
@@ -63,6 +64,9 @@ class Calibration(BaseModel):
         k: Up to how many results a query may ask for: the loss is counted in the undefended top k.
         scales: One for each signal, by name, from the fit queries.
         maxima: Suspicion of the most suspicious document in the top k of each calibration query, ascending.
+        documents: How many different texts the corpus had; 0 if that is unknown.
+        corpus: Their hash, see `corpus_hash`; empty likewise.
+        derived: Whether the queries were derived from documents: then thresholds carry no guarantee for queries that users ask.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -72,9 +76,19 @@ class Calibration(BaseModel):
     k: int = Field(ge=1)
     scales: Mapping[str, Scale]
     maxima: tuple[float, ...] = Field(min_length=1)
+    documents: int = Field(default=0, ge=0)
+    corpus: str = ""
+    derived: bool = False
+
+    @property
+    def asked(self) -> str:
+        """What it was calibrated on, for sentences."""
+        return "queries derived from documents" if self.derived else "clean queries"
 
     def threshold(self, loss: float, *, poisoned: float = 0.0, confident: bool = False) -> float:
         """The suspicion above which a document is acted upon (split conformal, DESIGN section 4; Vovk et al. 2005).
+
+        Of derived queries it carries no guarantee: queries that users ask are not exchangeable with them.
 
         Args:
             loss: Share of clean queries that may lose a document, between 0 and 1.
@@ -122,6 +136,12 @@ class Calibration(BaseModel):
         if found.version != VERSION:
             raise InvalidInputError(f"{path} is of version {found.version}, this is version {VERSION}; calibrate again")
         return found
+
+
+def corpus_hash(texts: Sequence[str]) -> tuple[int, str]:
+    """How many different canonical texts there are, and a hash of them that does not depend on their order."""
+    names = sorted({content_hash(text) for text in texts})
+    return len(names), content_hash("".join(names))
 
 
 def scale(maxima: Sequence[float], least: float) -> Scale:

@@ -16,8 +16,9 @@ from ragguard.checks import positive, query_text
 from ragguard.contested import contests
 from ragguard.errors import DeadlineExceededError, DefenseError, InvalidInputError, RAGGuardError, RetrieverError
 from ragguard.protocols import Defense, Retriever
+from ragguard.signals.query import query_findings
 from ragguard.text import Canonical, canonical
-from ragguard.types import Certificate, Contest, GuardedResult, Hit, Side, Verdict
+from ragguard.types import Certificate, Contest, GuardedResult, Hit, QueryFinding, Side, Verdict
 
 T = TypeVar("T")
 
@@ -97,12 +98,12 @@ class GuardedRetriever:
             DefenseError: If a defense raises (unless the policy fails open).
             DeadlineExceededError: If the deadline passes.
         """
-        query, k = query_text(query), positive(k)
+        asked, query, k = query, query_text(query), positive(k)
         if self.policy.deadline_s is None:
-            return self._retrieve(query, k)
+            return _with_findings(self._retrieve(query, k), asked)
         future, give_up = deadline.start(lambda: self._retrieve(query, k))
         try:
-            return future.result(self.policy.deadline_s)
+            return _with_findings(future.result(self.policy.deadline_s), asked)
         except FutureTimeoutError as error:
             if future.done():
                 raise  # a TimeoutError of the retriever's own
@@ -111,7 +112,7 @@ class GuardedRetriever:
 
     async def aretrieve(self, query: str, k: int = 10) -> GuardedResult:
         """As `retrieve`, without blocking the event loop: the retriever is awaited, defenses run in a thread."""
-        query, k = query_text(query), positive(k)
+        asked, query, k = query, query_text(query), positive(k)
         work = asyncio.ensure_future(self._aretrieve(query, k))
         try:
             done, _ = await asyncio.wait({work}, timeout=self.policy.deadline_s)
@@ -119,7 +120,7 @@ class GuardedRetriever:
             work.cancel()  # no effect on what is done; ends what is late, or whose caller was cancelled
         if not done:
             raise self._too_late()
-        return work.result()
+        return _with_findings(work.result(), asked)
 
     def _too_late(self) -> DeadlineExceededError:
         return DeadlineExceededError(
@@ -163,6 +164,7 @@ class GuardedRetriever:
         verdicts: list[Verdict] = []
         certificates: list[Certificate] = []
         degraded: list[str] = []
+        findings: dict[QueryFinding, None] = {}
         for defense in self._defenses:
             try:
                 result = defense(query, passed, k)
@@ -180,6 +182,7 @@ class GuardedRetriever:
             verdicts.extend(explained)
             certificates.extend(result.certificates)
             degraded.extend(result.degraded)
+            findings.update(dict.fromkeys(result.query_findings))
         kept = tuple(passed[:k])
         return GuardedResult(
             query=query,
@@ -192,7 +195,18 @@ class GuardedRetriever:
             certificates=tuple(certificates),
             degraded=tuple(degraded),
             contests=_contests(query, kept, forms) if self.policy.contests else (),
+            query_findings=tuple(findings),
         )
+
+
+def _with_findings(result: GuardedResult, asked: str) -> GuardedResult:
+    """What is found in the query as it was asked, and what defenses found in its canonical form, at its place there."""
+    form = canonical(asked)
+    found = []
+    for one in result.query_findings:
+        span = form.to_original(one.span)
+        found.append(replace(one, span=span, text=asked[span.start : span.end]))
+    return replace(result, query_findings=(*query_findings(asked), *found))
 
 
 def _retriever_failed(error: Exception) -> RAGGuardError:

@@ -147,6 +147,14 @@ def _cleaned(text: str) -> tuple[str, Sequence[int]]:
     return "".join(kept), sources
 
 
+def invisible(text: str) -> tuple[Span, ...]:
+    """Ranges of characters that show nothing, which `canonical` removes, in order; line ends are none of them."""
+    if not _SPECIAL.search(text):
+        return ()
+    kept = set(_cleaned(text)[1])
+    return merge([Span(i, i + 1) for i, char in enumerate(text) if i not in kept and char != "\n"])
+
+
 def _composable_runs(text: str) -> list[tuple[int, int]]:
     """Ranges before each character that composes with nothing before it: NFC of the whole is the NFC of these parts."""
     cuts = [i for i, char in enumerate(text) if i == 0 or char < "\u0300" or _starts_run(char)]

@@ -19,6 +19,10 @@ Vectors: TypeAlias = NDArray[np.float32]
 Action: TypeAlias = Literal["keep", "demote", "drop"]
 """`keep`: not moved out of the top k. `demote`: outranked, out of the top k. `drop`: never returned, whatever k."""
 
+FindingKind: TypeAlias = Literal["hidden text", "control text", "rare word"]
+"""`hidden text`: people do not see it. `control text`: it speaks to a language model. `rare word`: nearly no document knows
+it, and one that is suspicious does."""
+
 
 @dataclass(frozen=True, slots=True)
 class Span:
@@ -181,6 +185,23 @@ class Contest:
 
 
 @dataclass(frozen=True)
+class QueryFinding:
+    """Something in the query itself that looks like part of an attack; told, never acted upon.
+
+    Attributes:
+        kind: What it is, see `FindingKind`.
+        span: Where it is, in the query as `GuardedRetriever` was asked it (a defense called directly: as it was given).
+        text: What stands there.
+        reason: Why it is told, in a sentence for people.
+    """
+
+    kind: FindingKind
+    span: Span
+    text: str
+    reason: str
+
+
+@dataclass(frozen=True)
 class GuardedResult(Sequence[Hit]):
     """The answer to one query, with everything that was not returned and why. As a sequence, it is `kept`.
 
@@ -199,6 +220,7 @@ class GuardedResult(Sequence[Hit]):
         degraded: Why the result is less guarded than configured, one sentence for each defense that failed under an explicit
             fail-open policy; empty when every defense ran.
         contests: What kept hits of different sources disagree about; empty where nothing was found (see `ragguard.contested`).
+        query_findings: What in the query itself looks like part of an attack; the ranking does not depend on it.
     """
 
     query: str
@@ -211,6 +233,7 @@ class GuardedResult(Sequence[Hit]):
     certificates: tuple[Certificate, ...] = ()
     degraded: tuple[str, ...] = ()
     contests: tuple[Contest, ...] = ()
+    query_findings: tuple[QueryFinding, ...] = ()
 
     @property
     def lost(self) -> tuple[Hit, ...]:

@@ -7,7 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from ragguard.errors import InvalidInputError
+
 ROOT = Path(__file__).parents[1]
+DEMO = ROOT / "ragguard" / "demo" / "data"
 
 
 def ragguard(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -40,7 +45,7 @@ def test_help_version_and_wrong_options() -> None:
 
 
 def test_a_benchmark_that_cannot_run_says_why_at_once(tmp_path: Path) -> None:
-    data, out = str(ROOT / "ragguard" / "demo" / "data"), str(tmp_path)
+    data, out = str(DEMO), str(tmp_path)
     for arguments, message in (
         ((data, "--attack", "query-cop", "--defense", "none"), "did you mean query-copy?"),
         ((data, "--attack", "query-copy", "--defense", "ragpart+ragmusk"), "unknown defense 'ragmusk'; did you mean ragmask"),
@@ -51,3 +56,63 @@ def test_a_benchmark_that_cannot_run_says_why_at_once(tmp_path: Path) -> None:
         assert done.returncode == 1
         assert message in done.stderr
         assert "Traceback" not in done.stderr
+
+
+def test_a_guard_is_calibrated_and_written(tmp_path: Path) -> None:
+    out = tmp_path / "deep" / "guard.json"
+    for name in ("corpus.jsonl", "queries.jsonl"):  # no qrels are needed
+        (tmp_path / name).write_text("\n".join((DEMO / name).read_text().split("\n")[:40]))
+    options = ("--top-k", "5", "--max-clean-query-loss", "0.1", "--out", str(out), "--cache", str(tmp_path))
+    done = ragguard("calibrate", str(tmp_path), *options)
+    assert done.returncode == 0, done.stderr
+    for words in (
+        "echo",
+        "typical",
+        "unit",
+        "real queries fit the scales",
+        "set the threshold",
+        "At most 10.00% of clean queries",
+    ):
+        assert words in done.stdout
+    written = json.loads(out.read_text())
+    assert written["calibration"]["k"] == 5
+    assert written["settings"]["max_clean_query_loss"] == 0.1
+
+
+def test_a_corpus_and_queries_of_ones_own_are_read_as_a_folder_is(tmp_path: Path) -> None:
+    from ragguard.evaluation.calibrate import read
+
+    documents, queries = read(str(DEMO), None, None, tmp_path)
+    assert queries
+    (tmp_path / "queries.txt").write_text("\n".join(["", *queries, queries[0]]))
+    rows = [json.loads(line) for line in (DEMO / "corpus.jsonl").read_text().splitlines()]
+    texts = [{"text": f"{row.get('title', '')} {row['text']}".strip()} for row in rows] + [{"text": " "}]
+    (tmp_path / "corpus.jsonl").write_text("\n".join(json.dumps(text) for text in texts))
+    own, asked = read(None, tmp_path / "corpus.jsonl", tmp_path / "queries.txt", tmp_path)
+    assert asked == queries
+    assert [document.text for document in own] == [document.text for document in documents]
+    assert own[0].id == "1"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((), "give a folder in BEIR layout, or --corpus"),
+        ((str(DEMO), "--corpus", str(DEMO / "corpus.jsonl")), "give a folder in BEIR layout, or --corpus"),
+        (("no/such/folder",), "no/such/folder/corpus.jsonl cannot be read"),
+        (("--corpus", "bad.jsonl", "--queries", "few.txt"), "bad.jsonl:2 needs a string under 'text'"),
+        ((str(DEMO), "--queries", "few.txt"), "2 different queries are too few"),
+        ((str(DEMO), "--max-clean-query-loss", "2"), "max_clean_query_loss"),
+    ],
+)
+def test_a_calibration_that_cannot_be_made_says_why(
+    arguments: tuple[str, ...], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ragguard.cli import app
+
+    monkeypatch.chdir(tmp_path)
+    Path("few.txt").write_text("why\nwhat")
+    Path("bad.jsonl").write_text('{"text": "one"}\n{"words": "two"}\n')
+    with pytest.raises(InvalidInputError, match=message):
+        app(["calibrate", *arguments, "--out", "guard.json", "--cache", str(tmp_path)], standalone_mode=False)
+    assert not Path("guard.json").exists()

@@ -1,11 +1,12 @@
 """Defenses: one file, one idea, one reference."""
 
 from ragguard.defenses.base import BaseDefense, Judgement
-from ragguard.defenses.calibrated import SIGNALS, CalibratedGuard, CalibratedGuardSettings, Policy
+from ragguard.defenses.calibrated import SIGNALS, CalibratedGuard
 from ragguard.defenses.quota import SourceQuota
 from ragguard.defenses.ragmask import RAGMask, RAGMaskSettings
 from ragguard.defenses.ragpart import RAGPart, RAGPartSettings
 from ragguard.defenses.ragpart_search import RAGPartSearch
+from ragguard.defenses.saved import CalibratedGuardSettings, Policy
 
 __all__ = [
     "SIGNALS",

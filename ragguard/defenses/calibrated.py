@@ -6,14 +6,16 @@ import logging
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Literal, TypeAlias
+from pathlib import Path
 
-import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 
-from ragguard.calibration import Calibration, Drift, checked_k, parts, scale, suspicions
-from ragguard.checks import an_encoder, positive, query_text
+from ragguard.calibration import Calibration, Drift, checked_k, corpus_hash, parts, suspicions
+from ragguard.checks import an_encoder, query_text
 from ragguard.defenses.base import BaseDefense, Judgement, judgeable
+from ragguard.defenses.calibrating import build, calibrate, refuse_outlier
+from ragguard.defenses.saved import CalibratedGuardSettings, Policy, SavedGuard
+from ragguard.derived import DerivedQuery, WithoutCopies, derived_queries, enough
 from ragguard.errors import DefenseError, InvalidInputError
 from ragguard.evidence import EvidenceBuilder, WholePlan
 from ragguard.protocols import Encoder, EvidenceStore, Retriever
@@ -25,50 +27,23 @@ from ragguard.signals import (
     Flood,
     HiddenText,
     Intrusion,
-    Outlier,
     Profiles,
-    Scores,
     Seam,
     Signal,
     Spike,
     Stuffing,
     Surprise,
-    frequencies,
 )
+from ragguard.signals.query import RareWords
 from ragguard.store import MemoryStore
 from ragguard.text import canonical, folded_words, without
-from ragguard.types import Document, Hit, Vectors
+from ragguard.types import Document, GuardedResult, Hit, Vectors
 from ragguard.vectors import encode_one_query
 
 LOGGER = logging.getLogger("ragguard")
 
-Policy: TypeAlias = Literal["drop", "sanitise", "demote", "flag", "raise"]
-"""What is done with a suspicious document. `drop`: never return it. `sanitise`: take out what is suspicious and rank by what is
-left. `demote`: rank it behind all others. `flag`: only say so. `raise`: refuse the query."""
-
 TOLD = 0.7
 """Signals with this share of a document's suspicion are named, and always the largest: a quarter or more of its fourth power."""
-
-REFERENCE = 200
-"""Queries that `Outlier` compares documents with, at most."""
-
-
-class CalibratedGuardSettings(BaseModel):
-    """Settings of the calibrated guard.
-
-    Attributes:
-        max_clean_query_loss: Share of clean queries that may lose a document. 2 %: the least that 49 queries can calibrate.
-        policy: What is done with a suspicious document.
-        confident: Hold the share with 95 % confidence instead of on average; needs 149 calibration queries at 2 %.
-        poisoned: Share of the calibration queries that may themselves have met poison.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    max_clean_query_loss: float = Field(default=0.02, gt=0, lt=1)
-    policy: Policy = "drop"
-    confident: bool = False
-    poisoned: float = Field(default=0.0, ge=0, lt=1)
 
 
 class CalibratedGuard(BaseDefense):
@@ -92,6 +67,7 @@ class CalibratedGuard(BaseDefense):
         confident: bool = False,
         poisoned: float = 0.0,
         store: EvidenceStore | None = None,
+        rare: RareWords | None = None,
     ) -> None:
         """Put a guard together from its parts; `calibrated` makes the parts.
 
@@ -105,6 +81,7 @@ class CalibratedGuard(BaseDefense):
             confident: Hold that share with 95 % confidence.
             poisoned: Share of the calibration queries that may have met poison.
             store: Keeps the embeddings of windows; None keeps them in memory.
+            rare: Of the corpus; finds trigger words in queries. None does not look for them.
 
         Raises:
             InvalidInputError: If a setting is out of range, or the calibration is of another encoder or other signals, or too
@@ -120,16 +97,22 @@ class CalibratedGuard(BaseDefense):
             raise InvalidInputError(f"calibrated with the encoder {calibration.encoder!r}, not {encoder.name!r}; calibrate again")
         if calibration.scales.keys() != {signal.name for signal in signals}:
             raise InvalidInputError(
-                f"calibrated for the signals {sorted(calibration.scales)}, not {sorted(signal.name for signal in signals)}"
+                f"calibrated for the signals {sorted(calibration.scales)}, not {sorted(signal.name for signal in signals)}; "
+                "calibrate again"
             )
-        self.name = f"CalibratedGuard({max_clean_query_loss:.2g}{'' if policy == 'drop' else f', {policy}'})"
+        more = (f", {policy}" if policy != "drop" else "") + (", derived" if calibration.derived else "")
+        self.name = f"CalibratedGuard({max_clean_query_loss:.2g}{more})"
         self.calibration = calibration
         self.threshold = calibration.threshold(max_clean_query_loss, poisoned=poisoned, confident=confident)
         self.drift = Drift(max_clean_query_loss)
         self._encoder, self._corpus, self._signals = encoder, corpus, tuple(signals)
         self._profiles = Profiles(encoder, corpus, store)
         self._rest = EvidenceBuilder(encoder, WholePlan(), MemoryStore())
-        self._warned = threading.Event()
+        self._warned, self._rare = threading.Event(), rare
+        if calibration.derived:
+            LOGGER.warning(
+                f"{self.name}: calibrated on {calibration.asked}, so no share is guaranteed; use queries of your users"
+            )
 
     @classmethod
     def calibrated(
@@ -137,7 +120,7 @@ class CalibratedGuard(BaseDefense):
         encoder: Encoder,
         retriever: Retriever,
         documents: Sequence[Document],
-        queries: Sequence[str],
+        queries: Sequence[str | DerivedQuery] | None = None,
         *,
         k: int = 10,
         signals: Sequence[type[Signal]] | None = None,
@@ -154,7 +137,8 @@ class CalibratedGuard(BaseDefense):
             encoder: Embeds windows and queries.
             retriever: The undefended retriever of the corpus.
             documents: The corpus.
-            queries: Like those that users ask; half fit the scales, half set the threshold.
+            queries: Like those that users ask; half fit the scales, half set the threshold. None derives them from the documents.
+                Derived ones guarantee no share.
             k: Results per query, at most.
             signals: Which ones; None takes `SIGNALS`.
             max_clean_query_loss: Share of clean queries that may lose a document.
@@ -170,11 +154,75 @@ class CalibratedGuard(BaseDefense):
         store = MemoryStore() if store is None else store
         texts = judgeable(documents)
         corpus = CorpusModel(texts)
-        fit, held = parts([query_text(query) for query in queries], max_clean_query_loss)
+        asked = derived_queries(documents, enough(max_clean_query_loss)) if queries is None else queries
+        derived = [one for one in asked if isinstance(one, DerivedQuery)]
+        if derived:
+            retriever = WithoutCopies(retriever, derived)
+        fit, held = parts([query_text(one.text if isinstance(one, DerivedQuery) else one) for one in asked], max_clean_query_loss)
         made = build(signals or SIGNALS, texts, encoder, fit)
         found = calibrate(encoder, retriever, Profiles(encoder, corpus, store), made, fit, held, k=k, depth=depth)
+        count, corpus_name = corpus_hash(texts)
+        found = found.model_copy(update={"documents": count, "corpus": corpus_name, "derived": bool(derived)})
         loss = {"max_clean_query_loss": max_clean_query_loss, "confident": confident, "poisoned": poisoned}
-        return cls(encoder, corpus, made, found, policy=policy, store=store, **loss)  # type: ignore[arg-type]
+        return cls(encoder, corpus, made, found, policy=policy, store=store, rare=RareWords(texts), **loss)  # type: ignore[arg-type]
+
+    def save(self, path: Path | str) -> None:
+        """Write settings and calibration as JSON, for `load`; whoever can change the file can switch the guard off.
+
+        Raises:
+            InvalidInputError: If it cannot be written, or a signal is bound to queries, which are not saved (`Outlier`).
+        """
+        refuse_outlier(self.calibration)
+        SavedGuard(settings=self.settings, calibration=self.calibration).write(Path(path))
+
+    @classmethod
+    def load(
+        cls,
+        path: Path | str,
+        encoder: Encoder,
+        documents: Sequence[Document],
+        *,
+        signals: Sequence[type[Signal]] | None = None,
+        settings: CalibratedGuardSettings | None = None,
+        store: EvidenceStore | None = None,
+    ) -> CalibratedGuard:
+        """A guard from a file that `save` or `ragguard calibrate` wrote, without calibrating again.
+
+        A corpus that is not the one it was calibrated on is normal when it grows, and is logged as a warning.
+
+        Args:
+            path: Of the file.
+            encoder: The one it was calibrated with.
+            documents: The corpus, which the guard reads again: about a millisecond each.
+            signals: Which ones; None takes those of the file. Needed for signals of your own.
+            settings: None takes those of the file. Another `max_clean_query_loss` takes another threshold.
+            store: Keeps the embeddings of windows; None keeps them in memory.
+
+        Raises:
+            InvalidInputError: If the file is missing, damaged, or of another version, encoder or signals; or there are no
+                documents with words.
+        """
+        saved = SavedGuard.read(Path(path))
+        calibration = saved.calibration
+        refuse_outlier(calibration)
+        if signals is None:
+            known = {signal.name: signal for signal in SIGNALS}
+            if strange := sorted(calibration.scales.keys() - known.keys()):
+                raise InvalidInputError(
+                    f"{path} has the signals {strange}, which are not known here; pass signals, or calibrate again"
+                )
+            signals = [signal for name, signal in known.items() if name in calibration.scales]
+        texts = judgeable(documents)
+        corpus, made = CorpusModel(texts), build(signals, texts, encoder, ())
+        chosen = (settings or saved.settings).model_dump()
+        guard = cls(encoder, corpus, made, calibration, store=store, rare=RareWords(texts), **chosen)
+        count, name = corpus_hash(texts)
+        if (count, name) != (calibration.documents, calibration.corpus):
+            LOGGER.warning(
+                f"{path} was calibrated on another corpus, of {calibration.documents} texts; this one has {count}. "
+                "If it only grew, go on; calibrate again when it has changed much, or clean queries lose documents."
+            )
+        return guard
 
     def using(self, encoder: Encoder) -> CalibratedGuard:
         """The same guard with another object for the same encoder, and with a store of its own.
@@ -190,7 +238,19 @@ class CalibratedGuard(BaseDefense):
 
     def learn(self, documents: Sequence[Document]) -> None:
         """Tell the corpus model that these documents belong to the corpus, too."""
-        self._corpus.learn(judgeable(documents))
+        texts = judgeable(documents)
+        self._corpus.learn(texts)
+        if self._rare:
+            self._rare.learn(texts)
+
+    def __call__(self, query: str, hits: Sequence[Hit], k: int) -> GuardedResult:
+        """As any defense, and tells what word of the query a suspicious document seems to wait for."""
+        result = super().__call__(query, hits, k)
+        suspicious = {one.document_id for one in result.verdicts if (one.suspicion or 0) > self.threshold}
+        if not self._rare or not suspicious:
+            return result
+        texts = [canonical(hit.document.text).text for hit in result.candidates if hit.document.id in suspicious]
+        return replace(result, query_findings=self._rare(query, texts))
 
     def judge(self, query: str, hits: Sequence[Hit], k: int) -> Sequence[Judgement]:
         """Act on what is suspicious; what is not keeps its order.
@@ -223,7 +283,8 @@ class CalibratedGuard(BaseDefense):
     def _judgement(self, i: int, hit: Hit, suspicion: float, scores: Mapping[str, float], candidates: Candidates) -> Judgement:
         signals = {**scores, "p_value": self.calibration.p_value(suspicion)}
         if suspicion <= self.threshold:
-            reason = f"Nothing unusual: {signals['p_value']:.0%} of clean queries have a document as suspicious in their results."
+            asked, share = self.calibration.asked, signals["p_value"]
+            reason = f"Nothing unusual: {share:.0%} of {asked} have a document as suspicious in their results."
             return Judgement(i, hit.score, reason, signals=signals, suspicion=suspicion)
         scales = self.calibration.scales
         standard = {one.name: (scores[one.name] - scales[one.name].typical) / scales[one.name].unit for one in self._signals}
@@ -231,8 +292,9 @@ class CalibratedGuard(BaseDefense):
         over = sorted((one for one in self._signals if standard[one.name] >= least), key=lambda one: -standard[one.name])
         told = " and ".join(f"{one.meaning} (p = {scales[one.name].p_value(scores[one.name]):.2g})" for one in over)
         spans = next((spans for one in over if (spans := one.spans(candidates, i))), ())
+        note = f" Calibrated on {self.calibration.asked}: no guarantee." if self.calibration.derived else ""
         drop = self.settings.policy in ("drop", "raise")
-        return Judgement(i, hit.score, f"The document {told}.", drop, signals, spans, suspicion)
+        return Judgement(i, hit.score, f"The document {told}.{note}", drop, signals, spans, suspicion)
 
     def _ranked(self, judged: list[Judgement], guilty: Sequence[int], hits: Sequence[Hit], vector: Vectors) -> list[Judgement]:
         if not guilty or self.settings.policy in ("drop", "flag"):
@@ -250,67 +312,3 @@ class CalibratedGuard(BaseDefense):
 
 SIGNALS: tuple[type[Signal], ...] = (Echo, Stuffing, Spike, Seam, Surprise, Intrusion, HiddenText, ControlText, Flood)
 """Of the default guard. `Outlier` is left to those who ask for it: on nq_dev it adds nothing."""
-
-
-def build(signals: Sequence[type[Signal]], texts: Sequence[str], encoder: Encoder, queries: Sequence[str]) -> tuple[Signal, ...]:
-    """Signals of a corpus.
-
-    Args:
-        signals: Which ones.
-        texts: Canonical texts of the corpus, whose word frequencies `Stuffing` needs.
-        encoder: Embeds the reference queries of `Outlier`.
-        queries: Reference queries, of which the first 200 are used.
-    """
-    made: list[Signal] = []
-    for signal in signals:
-        if issubclass(signal, Stuffing):
-            made.append(signal(frequencies(folded_words(text) for text in texts)))
-        elif issubclass(signal, Outlier):
-            made.append(signal(np.stack([encode_one_query(encoder, query) for query in queries[:REFERENCE]])))
-        else:
-            made.append(signal())
-    return tuple(made)
-
-
-def calibrate(
-    encoder: Encoder,
-    retriever: Retriever,
-    profiles: Profiles,
-    signals: Sequence[Signal],
-    fit: Sequence[str],
-    held: Sequence[str],
-    *,
-    k: int,
-    depth: int = 2,
-) -> Calibration:
-    """Scales from the fit queries, and the suspicions of the calibration queries' documents.
-
-    Args:
-        encoder: Embeds the queries.
-        retriever: The undefended retriever.
-        profiles: Of the corpus.
-        signals: What is looked at.
-        fit: Queries for the scales.
-        held: Queries for the threshold; none of them among `fit`.
-        k: Results per query.
-        depth: Candidates for each result: as in service, since some signals look at all candidates.
-
-    Raises:
-        InvalidInputError: If `k` or `depth` is below 1, or no query finds a document.
-    """
-    positive(k), positive(depth, "depth")
-
-    found = {query: [hit for hit in retriever.retrieve(query, depth * k) if judgeable([hit.document])] for query in (*fit, *held)}
-    if empty := [query for query, hits in found.items() if not hits]:
-        raise InvalidInputError(f"the calibration query {empty[0]!r} finds no document; leave it out")
-    profiles.get(list({canonical(hit.document.text).text: None for hits in found.values() for hit in hits}))  # in large batches
-
-    def ask(query: str) -> dict[str, Scores]:
-        mine = profiles.get([canonical(hit.document.text).text for hit in found[query]])
-        candidates = Candidates(folded_words(query), encode_one_query(encoder, query), mine)
-        return {signal.name: signal(candidates) for signal in signals}
-
-    fitted = [ask(query) for query in fit]
-    scales = {signal.name: scale([float(scores[signal.name][:k].max()) for scores in fitted], signal.unit) for signal in signals}
-    maxima = sorted(float(suspicions(scales, ask(query))[:k].max()) for query in held)
-    return Calibration(encoder=encoder.name, k=k, scales=scales, maxima=tuple(maxima))

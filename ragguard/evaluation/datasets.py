@@ -67,8 +67,7 @@ def load(folder: Path) -> Dataset:
     """
     documents = []
     for where, row in _lines(folder / "corpus.jsonl"):
-        text = f"{_text(where, row, 'title', '')} {_text(where, row, 'text')}".strip()
-        documents.append(Document(_id(where, row), text, {**_metadata(where, row), "title": row.get("title", "")}))
+        documents.append(_document(where, row))
     texts: dict[str, str] = {}
     answers: dict[str, tuple[str, str]] = {}
     for where, row in _lines(folder / "queries.jsonl"):
@@ -91,6 +90,29 @@ def load(folder: Path) -> Dataset:
     own = folder / "paraphrases.jsonl"
     paraphrases = load_paraphrases(own) if own.exists() else {}
     return Dataset(folder.name, kept, judged, relevant, answers, attack_texts, paraphrases, left_out)
+
+
+def load_documents(path: Path) -> tuple[Document, ...]:
+    """Read `corpus.jsonl`, or any file of JSON lines with `text`; without `_id`, the number of the line is the id.
+
+    Documents without words are left out.
+
+    Raises:
+        InvalidInputError: If the file is missing or a line malformed; the message names file and line.
+    """
+    found = (_document(where, {"_id": where.rpartition(":")[2], **row}) for where, row in _lines(path))
+    return tuple(document for document in found if words(document.text))
+
+
+def load_queries(path: Path) -> tuple[str, ...]:
+    """Read different queries, in canonical form: JSON lines with `text` where the name ends in `.jsonl`, else one query a line.
+
+    Raises:
+        InvalidInputError: If the file is missing or a line malformed; the message names file and line.
+    """
+    as_json = path.suffix == ".jsonl"
+    texts = [_text(where, row, "text") for where, row in _lines(path)] if as_json else _read(path).split("\n")
+    return tuple(dict.fromkeys(query for text in texts if (query := canonical(text).text.strip())))
 
 
 def load_paraphrases(path: Path) -> dict[str, tuple[str, ...]]:
@@ -151,12 +173,20 @@ def target(dataset: Dataset, query_id: str) -> Target:
     )
 
 
-def _lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+def _document(where: str, row: dict[str, Any]) -> Document:
+    text = f"{_text(where, row, 'title', '')} {_text(where, row, 'text')}".strip()
+    return Document(_id(where, row), text, {**_metadata(where, row), "title": row.get("title", "")})
+
+
+def _read(path: Path) -> str:
     try:
-        content = path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidInputError(f"{path} cannot be read: {error}") from error
-    for number, line in enumerate(content.split("\n"), 1):
+
+
+def _lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    for number, line in enumerate(_read(path).split("\n"), 1):
         if not line.strip():
             continue
         try:
@@ -190,10 +220,7 @@ def _text(where: str, row: dict[str, Any], key: str, default: str | None = None)
 
 
 def _qrels(path: Path, queries: Mapping[str, str], documents: set[str]) -> dict[str, frozenset[str]]:
-    try:
-        rows = path.read_text(encoding="utf-8").split("\n")[1:]
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidInputError(f"{path} cannot be read: {error}") from error
+    rows = _read(path).split("\n")[1:]
     relevant: dict[str, set[str]] = {}
     for number, row in enumerate(rows, 2):
         if not row.strip():

@@ -1,0 +1,95 @@
+"""Calibrating: signals for a corpus, and what they say of the documents that clean queries find."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ragguard.calibration import Calibration, scale, suspicions
+from ragguard.checks import positive
+from ragguard.defenses.base import judgeable
+from ragguard.errors import InvalidInputError
+from ragguard.protocols import Encoder, Retriever
+from ragguard.signals import Candidates, Outlier, Profiles, Scores, Signal, Stuffing, frequencies
+from ragguard.text import canonical, folded_words
+from ragguard.vectors import encode_one_query
+
+REFERENCE = 200
+"""Queries that `Outlier` compares documents with, at most."""
+
+
+def build(signals: Sequence[type[Signal]], texts: Sequence[str], encoder: Encoder, queries: Sequence[str]) -> tuple[Signal, ...]:
+    """Signals of a corpus.
+
+    Args:
+        signals: Which ones.
+        texts: Canonical texts of the corpus, whose word frequencies `Stuffing` needs.
+        encoder: Embeds the reference queries of `Outlier`.
+        queries: Reference queries, of which the first 200 are used.
+    """
+    made: list[Signal] = []
+    for signal in signals:
+        if issubclass(signal, Stuffing):
+            made.append(signal(frequencies(folded_words(text) for text in texts)))
+        elif issubclass(signal, Outlier):
+            made.append(signal(np.stack([encode_one_query(encoder, query) for query in queries[:REFERENCE]])))
+        else:
+            made.append(signal())
+    return tuple(made)
+
+
+def refuse_outlier(calibration: Calibration) -> None:
+    """A signal that is bound to queries cannot be had from a file.
+
+    Raises:
+        InvalidInputError: If there is one.
+    """
+    if Outlier.name in calibration.scales:
+        raise InvalidInputError(
+            "the signal outlier compares with queries, which are not saved: calibrate without it, or each time"
+        )
+
+
+def calibrate(
+    encoder: Encoder,
+    retriever: Retriever,
+    profiles: Profiles,
+    signals: Sequence[Signal],
+    fit: Sequence[str],
+    held: Sequence[str],
+    *,
+    k: int,
+    depth: int = 2,
+) -> Calibration:
+    """Scales from the fit queries, and the suspicions of the calibration queries' documents.
+
+    Args:
+        encoder: Embeds the queries.
+        retriever: The undefended retriever.
+        profiles: Of the corpus.
+        signals: What is looked at.
+        fit: Queries for the scales.
+        held: Queries for the threshold; none of them among `fit`.
+        k: Results per query.
+        depth: Candidates for each result: as in service, since some signals look at all candidates.
+
+    Raises:
+        InvalidInputError: If `k` or `depth` is below 1, or no query finds a document.
+    """
+    positive(k), positive(depth, "depth")
+
+    found = {query: [hit for hit in retriever.retrieve(query, depth * k) if judgeable([hit.document])] for query in (*fit, *held)}
+    if empty := [query for query, hits in found.items() if not hits]:
+        raise InvalidInputError(f"the calibration query {empty[0]!r} finds no document; leave it out")
+    profiles.get(list({canonical(hit.document.text).text: None for hits in found.values() for hit in hits}))  # in large batches
+
+    def ask(query: str) -> dict[str, Scores]:
+        mine = profiles.get([canonical(hit.document.text).text for hit in found[query]])
+        candidates = Candidates(folded_words(query), encode_one_query(encoder, query), mine)
+        return {signal.name: signal(candidates) for signal in signals}
+
+    fitted = [ask(query) for query in fit]
+    scales = {signal.name: scale([float(scores[signal.name][:k].max()) for scores in fitted], signal.unit) for signal in signals}
+    maxima = sorted(float(suspicions(scales, ask(query))[:k].max()) for query in held)
+    return Calibration(encoder=encoder.name, k=k, scales=scales, maxima=tuple(maxima))

@@ -1,0 +1,107 @@
+"""Calibrating the default guard for a corpus of the user's: what `ragguard calibrate` does."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from ragguard.calibration import parts
+from ragguard.defenses import CalibratedGuard, CalibratedGuardSettings
+from ragguard.encoders import SentenceTransformerEncoder
+from ragguard.errors import InvalidInputError
+from ragguard.evaluation import remote
+from ragguard.evaluation.cache import CachedEncoder
+from ragguard.evaluation.datasets import load_documents, load_queries
+from ragguard.index import DenseIndex
+from ragguard.types import Document
+
+BLOCK = 1024
+"""Documents indexed between two signs of life."""
+
+
+def read(
+    data: str | None, corpus: Path | None, queries: Path | None, cache: Path
+) -> tuple[tuple[Document, ...], tuple[str, ...] | None]:
+    """Documents, and clean queries where there are some.
+
+    Args:
+        data: A folder with `corpus.jsonl` and `queries.jsonl`, or a name of a dataset, see `remote.find`; or None.
+        corpus: Of documents, where `data` is None.
+        queries: Takes the place of the folder's.
+        cache: Folder of what is downloaded.
+
+    Raises:
+        InvalidInputError: If something is missing or malformed, or both a folder and a corpus are given.
+    """
+    if (data is None) == (corpus is None):
+        raise InvalidInputError("give a folder in BEIR layout, or --corpus with a file of documents")
+    if data is not None and data.partition(":")[0] in ("beir", "hf"):
+        found = remote.find(data, cache)
+        return found.documents, load_queries(queries) if queries else tuple(dict.fromkeys(found.queries.values()))
+    documents = load_documents(corpus or Path(str(data)) / "corpus.jsonl")
+    if queries is None and data is not None and (own := Path(data) / "queries.jsonl").exists():
+        queries = own
+    return documents, load_queries(queries) if queries else None
+
+
+def calibrate(
+    documents: Sequence[Document],
+    queries: Sequence[str] | None,
+    *,
+    k: int,
+    settings: CalibratedGuardSettings,
+    model: str | None,
+    cache: Path,
+    step: Callable[[str, int, int], None] = lambda *_: None,
+) -> CalibratedGuard:
+    """The default guard over exact dense search, calibrated.
+
+    Args:
+        documents: The corpus.
+        queries: Clean ones; None derives them from the documents.
+        k: Results per query, at most.
+        settings: Of the guard.
+        model: Name or path of a sentence-transformers model; None takes the offline one.
+        cache: Folder of embeddings, kept between runs.
+        step: Called before each part of the work with a sentence, how much is done, and how much there is.
+
+    Raises:
+        InvalidInputError: If there are no documents or too few queries.
+    """
+    if queries is not None:
+        parts(queries, settings.max_clean_query_loss)  # refuses too few of them before the corpus is embedded
+    total = len(documents)
+    step("loading the model", 0, total)
+    if model:
+        encoder = CachedEncoder(SentenceTransformerEncoder(model, progress=False), cache)
+    else:
+        encoder = CachedEncoder(SentenceTransformerEncoder.offline(progress=False), cache)
+    index = DenseIndex(encoder)
+    for start in range(0, total, BLOCK):
+        step("indexing documents", start, total)
+        index.add(documents[start : start + BLOCK])
+    step("judging what queries find", total, total)
+    if queries is not None:
+        encoder.encode_query(list(queries))  # in large batches
+    return CalibratedGuard.calibrated(encoder, index, documents, queries, k=k, **settings.model_dump())
+
+
+def promise(guard: CalibratedGuard) -> str:
+    """What share of clean queries may lose a document, and when that holds, in sentences."""
+    settings, calibration = guard.settings, guard.calibration
+    if calibration.derived:
+        return (
+            "The queries were derived from documents: what share of clean queries loses a document is not guaranteed. "
+            "Calibrate again on queries of your users when there are some."
+        )
+    loss, n = settings.max_clean_query_loss, len(calibration.maxima)
+    poisoned = math.floor(settings.poisoned * n)
+    if poisoned and not settings.confident:
+        loss += poisoned / (n - poisoned + 1)
+    how = "with 95 % confidence" if settings.confident else "on average over draws of such queries"
+    among = f", even if {poisoned} of them met poison" if poisoned else ""
+    return (
+        f"At most {loss:.2%} of clean queries lose a document of their top {calibration.k}, {how}{among}, "
+        "as long as live queries are like these."
+    )
