@@ -102,7 +102,7 @@ def measure(name: str, folder: Path) -> dict[str, Any]:
     targets = drawn or datasets.targets(dataset, TARGETS, SEED)
     others = datasets.others(dataset, targets, len(dataset.queries), SEED)
     bench = Bench(dataset, encoder, model, TextCache(CACHE), others[:MOST], index, K, SEED)
-    system = build_system("default(policy='flag')", bench)
+    system = build_system("calibrated(policy='flag')", bench)
     recorder = Recorder(system.over(index))
     recording = System(system.name, lambda _: recorder, system.prepare, system.depth)
     experiment = Experiment(index, encoder, targets, [recording], k=K, timed=0, ingested=1)

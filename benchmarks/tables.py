@@ -55,12 +55,18 @@ SHORT = {
     "RAGMask(m=15, delta=0.05, groups)": "RAGMask",
     "RAGPart(N=5, k=3) + RAGMask(m=15, delta=0.05, groups)": "both",
     "CalibratedGuard(0.02)": "calibrated guard",
+    "CalibratedGuard(0.05)": "calibrated guard",
     "SourceQuota(limit=1)": "quota of 1",
     "RAGDefender (single_hop)": "RAGDefender",
     "TrustRAG (clustering stage only)": "TrustRAG (clustering)",
     "GMTP (bigram variant)": "GMTP (bigrams)",
     "near duplicates (cosine 0.95)": "near duplicates",
 }
+
+
+def _short(defense: str) -> str:
+    guard, _, quota = defense.partition(" + SourceQuota(")
+    return "**default guard**" if quota and guard.startswith("CalibratedGuard(") else SHORT.get(defense, defense)
 
 
 def _compare(result: dict[str, Any]) -> str:
@@ -77,7 +83,7 @@ def _compare(result: dict[str, Any]) -> str:
         mine = {row["defense"]: row for row in rows if row["attack"] == attack}
         family = next(iter(mine.values()))["family"]
         lines.append([f"{attack} ({family})", *(f"{mine[defense]['asr']:.2f}" for defense in defenses)])
-    return _table([f"ASR@{k}", *(SHORT.get(defense, defense) for defense in defenses)], lines)
+    return _table([f"ASR@{k}", *map(_short, defenses)], lines)
 
 
 def _scaling(result: dict[str, Any]) -> str:
@@ -106,7 +112,7 @@ def _closed_form(result: dict[str, Any]) -> str:
 def _latency(result: dict[str, Any]) -> str:
     lines = [
         [
-            SHORT.get(d["defense"], d["defense"]),
+            _short(d["defense"]),
             f"{d['added_ms']:.1f} ms",
             f"{d['guarded_over_unguarded']:.2f}",
             f"{d['ingestion_over_embedding']:.1f}",

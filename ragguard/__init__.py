@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ragguard.defenses import CalibratedGuard, RAGMask, RAGPart, RAGPartSearch, SourceQuota
+    from ragguard.defenses import CalibratedGuard, RAGMask, RAGPart, RAGPartSearch, SourceQuota, default_guard
     from ragguard.encoders import SentenceTransformerEncoder
     from ragguard.errors import RAGGuardError
     from ragguard.index import DenseIndex
@@ -32,6 +32,7 @@ _HOME = {
     "SentenceTransformerEncoder": "ragguard.encoders",
     "SourceQuota": "ragguard.defenses",
     "Verdict": "ragguard.types",
+    "default_guard": "ragguard.defenses",
 }
 
 __all__ = [
@@ -50,6 +51,7 @@ __all__ = [
     "SentenceTransformerEncoder",
     "SourceQuota",
     "Verdict",
+    "default_guard",
 ]
 
 

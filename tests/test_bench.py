@@ -122,7 +122,7 @@ def mine(made: registry.Bench, m: int) -> Defense:
         ("query-copy(places=['frnt'])", "places must be a list of front, middle"),
         ("texts(attack='none')", "no attack texts 'none'; it has"),
         ("no.such.module:thing", "cannot be imported"),
-        ("joint(defense='none')", "climbs one of default, quota, ragpart, ragmask"),
+        ("joint(defense='none')", "climbs one of calibrated, default, quota, ragpart, ragmask"),
     ],
 )
 def test_a_wrong_attack_is_named(dense: registry.Bench, spec: str, message: str) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 
 from ragguard.attacks import Budget, QueryCopy
 from ragguard.calibration import Calibration, Drift, Scale, parts, scale
-from ragguard.defenses import CalibratedGuard
+from ragguard.defenses import CalibratedGuard, SourceQuota, default_guard
 from ragguard.demo.scenario import DATA
 from ragguard.encoders import SentenceTransformerEncoder
 from ragguard.errors import DefenseError, InvalidInputError
@@ -17,6 +18,7 @@ from ragguard.evaluation.cache import CachedEncoder
 from ragguard.evaluation.datasets import load, target
 from ragguard.index import DenseIndex
 from ragguard.protocols import Defense
+from ragguard.retriever import GuardedRetriever
 from ragguard.store import MemoryStore
 from ragguard.testing import DefenseContract, WordHashEncoder
 from ragguard.types import Document, Hit
@@ -247,3 +249,18 @@ def test_short_and_long_queries_are_judged(real_guard: CalibratedGuard, cached: 
     index = DenseIndex(cached)
     index.add(DEMO.documents)
     assert len(real_guard(query, index.retrieve(query, 10), 5).verdicts) == 10
+
+
+def test_the_default_guard_counts_sources_where_there_are_any() -> None:
+    encoder = WordHashEncoder()
+    named = [Document(one.id, one.text, {"source": f"s{i % 7}"}) for i, one in enumerate(DEMO.documents)]
+    index = DenseIndex(encoder)
+    index.add(named)
+    guard, quota = default_guard(encoder, index, named, CLEAN, k=5, max_clean_query_loss=LOSS, store=WINDOWS)
+    assert isinstance(guard, CalibratedGuard)
+    assert isinstance(quota, SourceQuota)
+    result = GuardedRetriever(index, [guard, quota]).retrieve(QUERIES[0], k=5)
+    assert max(Counter(hit.document.metadata["source"] for hit in result).values()) <= quota.settings.limit < 5
+    assert result.certificates[0].bound == quota.settings.limit
+    (alone,) = default_guard(encoder, index, DEMO.documents, CLEAN, k=5, max_clean_query_loss=LOSS, store=WINDOWS)
+    assert alone.name == guard.name

@@ -2,6 +2,7 @@
 
 from ragguard.defenses.base import BaseDefense, Judgement
 from ragguard.defenses.calibrated import SIGNALS, CalibratedGuard
+from ragguard.defenses.default import default_guard
 from ragguard.defenses.quota import SourceQuota
 from ragguard.defenses.ragmask import RAGMask, RAGMaskSettings
 from ragguard.defenses.ragpart import RAGPart, RAGPartSettings
@@ -21,4 +22,5 @@ __all__ = [
     "RAGPartSearch",
     "RAGPartSettings",
     "SourceQuota",
+    "default_guard",
 ]

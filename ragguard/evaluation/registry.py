@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from ragguard import attacks
 from ragguard.attacks import Attack, Prepared, ThreatModel
-from ragguard.defenses import SIGNALS, BaseDefense, CalibratedGuard, RAGMask, RAGPart, RAGPartSearch, SourceQuota
+from ragguard.defenses import SIGNALS, BaseDefense, CalibratedGuard, RAGMask, RAGPart, RAGPartSearch, SourceQuota, default_guard
 from ragguard.encoders import SentenceTransformerEncoder
 from ragguard.errors import InvalidInputError, RAGGuardError
 from ragguard.evaluation.datasets import Dataset, load_paraphrases
@@ -90,7 +90,8 @@ def build_system(spec: str, bench: Bench) -> System:
     Raises:
         InvalidInputError: If the name is unknown (the nearest are suggested), or the options or combinations do not fit.
     """
-    made = [_built("defense", part, bench) for part in spec.split("+")]
+    built = [_built("defense", part, bench) for part in spec.split("+")]
+    made = [one for part in built for one in (part if isinstance(part, tuple) else (part,))]
     if len(made) == 1 and isinstance(made[0], System):
         return made[0]
     if any(isinstance(one, System) for one in made):
@@ -170,11 +171,12 @@ def _joint(bench: Bench, defense: str = "ragmask", calls: Sequence[int] | int = 
     if parse(defense)[0] not in DEFENSES:
         raise InvalidInputError(f"a joint attack climbs one of {', '.join(DEFENSES)}, not {defense!r}")
 
-    first: Defense = _built("defense", defense, bench)
+    first = _built("defense", defense, bench)
+    calibrated = first[0] if isinstance(first, tuple) else first  # a quota does not look at what he writes
 
     def guard(encoder: Encoder) -> Defense:
-        if isinstance(first, CalibratedGuard):
-            return first.using(encoder)  # calibrated once
+        if isinstance(calibrated, CalibratedGuard):
+            return calibrated.using(encoder)  # calibrated once
         built: Defense = _built("defense", defense, replace(bench, encoder=encoder))
         return built
 
@@ -239,8 +241,14 @@ def _calibrated(bench: Bench, *, signals: Sequence[str] = (), without: Sequence[
     )
 
 
-DEFENSES: dict[str, Callable[..., Defense]] = {
-    "default": _calibrated,
+def _default(bench: Bench, **options: Any) -> tuple[Defense, ...]:
+    given = (bench.encoder, bench.corpus, bench.dataset.documents, bench.others)
+    return default_guard(*given, k=bench.k, depth=OVERFETCH, **options)
+
+
+DEFENSES: dict[str, Callable[..., Defense | tuple[Defense, ...]]] = {
+    "calibrated": _calibrated,
+    "default": _default,
     "quota": lambda _, **options: SourceQuota(**options),
     "ragpart": lambda bench, **options: RAGPart(bench.encoder, **options),
     "ragmask": lambda bench, **options: RAGMask(bench.encoder, **options),
