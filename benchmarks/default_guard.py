@@ -30,14 +30,15 @@ from ragguard.evaluation.metrics import interval
 from ragguard.evaluation.registry import OVERFETCH, Bench, build_attacks, build_system
 from ragguard.evaluation.sources import with_sources
 from ragguard.index import DenseIndex
+from ragguard.signals import Flood
 from ragguard.types import Document, GuardedResult
 
 ROOT = Path(__file__).parents[1]
 OUT = ROOT / "benchmarks" / "results"
 K, TARGETS, SPLITS, LOSS, SEED = 10, 20, 20, 0.02, 0
 LOSSES = (0.02, 0.05, 0.1, 0.2)
-MOST = 600
-"""Queries of a split that calibrate, at most."""
+MOST, LEFT = 600, 5
+"""Queries of a split that calibrate, at most, and that are left to evaluate with the targets, at least."""
 
 PARAPHRASED = (PARAPHRASE.replace(", 'end'", ""), PARAPHRASE.replace("'front', 'end'", "'middle'"), PARAPHRASE)
 SIMPLE = (*WORDS, "poisonedrag")
@@ -56,7 +57,10 @@ ATTACKS: dict[str, Sequence[str]] = {
     "msmarco_dev": SIMPLE,
     "scifact": WORDS,
 }
+FLOOD = "texts(attack='poisonedrag-llm:gpt4')"
+"""Planted with three documents a query as the others, and with five: then agreement gives it away."""
 DEFAULT = tuple(signal.name for signal in SIGNALS)
+RECORDED = (*DEFAULT, Flood.name)
 
 
 @dataclass(frozen=True)
@@ -102,7 +106,7 @@ def measure(name: str, folder: Path) -> dict[str, Any]:
     targets = drawn or datasets.targets(dataset, TARGETS, SEED)
     others = datasets.others(dataset, targets, len(dataset.queries), SEED)
     bench = Bench(dataset, encoder, model, TextCache(CACHE), others[:MOST], index, K, SEED)
-    system = build_system("calibrated(policy='flag')", bench)
+    system = build_system(f"calibrated(policy='flag', signals={RECORDED})", bench)
     recorder = Recorder(system.over(index))
     recording = System(system.name, lambda _: recorder, system.prepare, system.depth)
     experiment = Experiment(index, encoder, targets, [recording], k=K, timed=0, ingested=1)
@@ -118,16 +122,18 @@ def measure(name: str, folder: Path) -> dict[str, Any]:
         recorder.retrieve(query)
     clean = asked([*(ids[query] for query in others), *(target.id for target in targets)])
     attacked: dict[str, tuple[str, list[Asked]]] = {}
-    for spec in ATTACKS[name]:
+    planted = [(spec, 3) for spec in ATTACKS[name]] + [(FLOOD, 5)] * bool(dataset.attack_texts)
+    for spec, documents in planted:
         for attack in build_attacks(spec, bench):
             print(name, attack.name, flush=True)
-            trial = experiment.under(attack, Budget(3))
-            attacked[trial.attack] = (trial.family, asked(target.id for target in targets))
+            trial = experiment.under(attack, Budget(documents))
+            label = trial.attack if documents == 3 else f"{trial.attack} x{documents}"
+            attacked[label] = (trial.family, asked(target.id for target in targets))
     return {
         "dataset": name,
         "documents": len(dataset.documents),
         "queries": len(clean),
-        "calibrating": min(int(0.8 * len(others)), MOST),
+        "calibrating": min(len(others) - LEFT, MOST),
         "rows": _rows(clean, targets, attacked),
     }
 
@@ -137,7 +143,7 @@ def _asked(query_id: str, result: GuardedResult, relevant: frozenset[str]) -> As
     poisoned = np.array([TARGET in document.metadata for document in documents])
     return Asked(
         query_id,
-        {name: np.array([verdict.signals[name] for verdict in result.verdicts]) for name in DEFAULT},
+        {name: np.array([verdict.signals[name] for verdict in result.verdicts]) for name in RECORDED},
         poisoned,
         np.array([document.id in relevant for document in documents]) & ~poisoned,
     )
@@ -151,7 +157,7 @@ def _rows(clean: Sequence[Asked], targets: Sequence[Target], attacked: Attacked)
     """One row for each choice: the default at several losses, without each signal, and each signal alone."""
     chosen = [("default", DEFAULT, loss) for loss in LOSSES]
     chosen += [(f"without {one}", tuple(name for name in DEFAULT if name != one), LOSS) for one in DEFAULT]
-    chosen += [(f"{one} alone", (one,), LOSS) for one in DEFAULT]
+    chosen += [("with flood", RECORDED, LOSS), *((f"{one} alone", (one,), LOSS) for one in RECORDED)]
     fixed = {target.id for target in targets}
     free = [one for one in clean if one.query_id not in fixed]
     before = [one for one in clean if one.query_id in fixed]
@@ -161,9 +167,11 @@ def _rows(clean: Sequence[Asked], targets: Sequence[Target], attacked: Attacked)
         answered: dict[str, list[float]] = {}
         hit: dict[str, dict[str, list[float]]] = {name: {} for name in attacked}
         kept: dict[str, dict[str, list[float]]] = {name: {} for name in attacked}
+        of_five: dict[str, list[int]] = {name: [] for name in attacked}
+        answered_by_five: dict[str, list[bool]] = {name: [] for name in attacked}
         for split in range(SPLITS):
             order = np.random.default_rng([SEED, split]).permutation(len(free))
-            calibrating = [free[i] for i in order[: min(int(0.8 * len(free)), MOST)]]
+            calibrating = [free[i] for i in order[: min(len(free) - LEFT, MOST)]]
             scales, threshold = _calibrated(calibrating, signals, loss)
             for one in (*before, *(free[i] for i in order[len(calibrating) :])):
                 suspicious = _suspicious(one, scales, threshold)
@@ -174,6 +182,8 @@ def _rows(clean: Sequence[Asked], targets: Sequence[Target], attacked: Attacked)
                     left = ~_suspicious(one, scales, threshold)
                     hit[name].setdefault(one.query_id, []).append(bool(one.poisoned[left][:K].any()))
                     kept[name].setdefault(one.query_id, []).append(bool(one.relevant[left][:K].any()))
+                    of_five[name].append(int(one.poisoned[left][:5].sum()))
+                    answered_by_five[name].append(bool(one.relevant[left][:5].any()))
         row: dict[str, Any] = {"signals": label, "loss": loss, "clean_loss": _pooled(harmed), "clean_sr": _pooled(answered)}
         row["clean_sr_undefended"] = round(mean(bool(one.relevant[:K].any()) for one in clean if one.query_id in answered), 4)
         row["attacks"] = {
@@ -182,6 +192,8 @@ def _rows(clean: Sequence[Asked], targets: Sequence[Target], attacked: Attacked)
                 "undefended": round(mean(bool(one.poisoned[:K].any()) for one in asked), 4),
                 "asr": _pooled(hit[name]),
                 "sr": _pooled(kept[name]),
+                "poisoned_of_5": round(mean(of_five[name]), 4),
+                "sr_at_5": round(mean(answered_by_five[name]), 4),
             }
             for name, (family, asked) in attacked.items()
         }
@@ -193,7 +205,7 @@ def _calibrated(asked: Sequence[Asked], signals: Sequence[str], loss: float) -> 
     """As `ragguard.defenses.calibrated.calibrate` does, from scores that are known."""
     by_id = {one.query_id: one for one in asked}
     fit, held = parts(list(by_id), loss)
-    units = {signal.name: signal.unit for signal in SIGNALS}
+    units = {signal.name: signal.unit for signal in (*SIGNALS, Flood)}
     scales = {name: scale([float(by_id[one].scores[name][:K].max()) for one in fit], units[name]) for name in signals}
     maxima = sorted(float(suspicions(scales, _of(by_id[one], signals))[:K].max()) for one in held)
     return scales, Calibration(encoder="", k=K, scales=scales, maxima=tuple(maxima)).threshold(loss)

@@ -17,6 +17,7 @@ from ragguard.signals import (
     Intrusion,
     Outlier,
     Profiles,
+    Scatter,
     Seam,
     Signal,
     Spike,
@@ -70,6 +71,18 @@ def test_echo_marks_where_it_is() -> None:
     text = f"{CARRIER} {QUERY} {TEXTS[50]}"
     (span,) = Echo().spans(candidates(text), 0)
     assert QUERY[5:-5] in text[span.start : span.end]
+
+
+def test_scatter_sees_a_query_dealt_out_and_marks_its_words() -> None:
+    words = CARRIER.split()
+    dealt = " ".join(f"{word} {words[i]}" for i, word in enumerate(QUERY.split())) + " " + " ".join(words[len(QUERY.split()) :])
+    honest, poisoned, copied = scores(Scatter(), CARRIER, dealt, f"{QUERY} {CARRIER}")
+    assert max(honest, copied) < 0.7
+    assert poisoned > 1.5 > scores(Echo(), dealt)[0]
+    long = f"{' '.join([CARRIER] * 9)} {dealt} {' '.join([CARRIER] * 9)}"
+    marked = [long[span.start : span.end] for span in Scatter().spans(candidates(long), 0)]
+    assert set(QUERY.split()) <= {word for part in marked for word in part.split()}
+    assert sum(len(part.split()) for part in marked) < 2 * len(QUERY.split())
 
 
 def test_stuffing_counts_key_words_in_any_order_and_no_common_ones() -> None:

@@ -21,7 +21,7 @@ from ragguard.evaluation.experiment import Corpus, System
 from ragguard.index import DenseIndex
 from ragguard.protocols import Defense, Encoder
 from ragguard.retriever import GuardedRetriever, GuardPolicy
-from ragguard.signals import Outlier, Signal
+from ragguard.signals import Flood, Outlier, Signal
 from ragguard.types import Document
 
 OVERFETCH = 2
@@ -230,7 +230,7 @@ WHOLE_CORPUS: dict[str, Callable[..., System]] = {
 
 
 def _calibrated(bench: Bench, *, signals: Sequence[str] = (), without: Sequence[str] = (), **options: Any) -> Defense:
-    known: tuple[type[Signal], ...] = (*SIGNALS, Outlier)
+    known: tuple[type[Signal], ...] = (*SIGNALS, Flood, Outlier)
     named = {signal.name: signal for signal in known}
     if unknown := {*signals, *without} - named.keys():
         raise InvalidInputError(f"unknown signals {sorted(unknown)}; there are {', '.join(named)}")

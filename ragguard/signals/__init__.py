@@ -9,6 +9,7 @@ from ragguard.signals.hidden_text import HiddenText
 from ragguard.signals.intrusion import Intrusion
 from ragguard.signals.outlier import Outlier
 from ragguard.signals.profiles import Profiles
+from ragguard.signals.scatter import Scatter
 from ragguard.signals.seam import Seam
 from ragguard.signals.spike import Spike
 from ragguard.signals.stuffing import Stuffing, frequencies
@@ -26,6 +27,7 @@ __all__ = [
     "Profile",
     "Profiles",
     "Reading",
+    "Scatter",
     "Scores",
     "Seam",
     "Signal",

@@ -2,58 +2,44 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
-
 import numpy as np
-from rapidfuzz.distance import LCSseq
+from rapidfuzz import fuzz
 
 from ragguard.signals.base import Candidates, Scores, Signal
-from ragguard.text import merge, words
+from ragguard.text import words
 from ragguard.types import Span
-
-REACH = 150
-"""Words over which the query may be dealt out. Texts that are longer are read in parts that overlap by half."""
 
 
 class Echo(Signal):
-    """How little of the query is missing from the document, in order, with anything between (longest common subsequence).
+    """How little of the query is missing, in order, from the best equally long part of the document.
 
     Minus the logarithm of the missing share, half a word added: that a query of three words is there by chance says less than
-    that one of ten is. Sees every attack that copies the query, whole or dealt out word by word; honest documents echo keyword
-    queries, so only calibration makes it safe. Against the best equally long part it takes the query dealt out once from
-    ASR@10 .26 to .02 on nq_dev.
+    that one of ten is. Sees every attack that copies the query; honest documents echo keyword queries, so only calibration makes
+    it safe (DESIGN section 5: 100 % of copied queries at 1 % of benign candidates).
     """
 
     name = "echo"
-    meaning = "repeats the query's words in their order"
+    meaning = "repeats the query word for word"
     computed = "query"
     cost = "an alignment of words in compiled code, about 10 microseconds a document"
 
     def __call__(self, candidates: Candidates) -> Scores:
-        """From the part with the longest common subsequence."""
-        wanted = candidates.words
-        number = max(len(wanted), 1)
-        found = [max(LCSseq.similarity(wanted, part) for _, part in _parts(profile.words)) for profile in candidates.profiles]
-        return -np.log(1 - np.array(found) / number + 0.5 / number)
+        """From the indel similarity of the best alignment."""
+        return together(candidates)
 
     def spans(self, candidates: Candidates, i: int) -> tuple[Span, ...]:
-        """The words that are the query's, as close together as they are found."""
-        profile, wanted = candidates.profiles[i], candidates.words
+        """Where the alignment is, by its share of the document's words."""
+        profile = candidates.profiles[i]
+        found = fuzz.partial_ratio_alignment(candidates.words, profile.words)
         spans = words(profile.text)
-        first, part = max(_parts(profile.words), key=lambda one: LCSseq.similarity(wanted, one[1]))
-        most = LCSseq.similarity(wanted, part)
-        if not spans or not most:
+        if found is None or not profile.words or len(profile.words) < len(candidates.words):
             return ()
-        end = bisect_left(range(len(part) + 1), most, key=lambda end: LCSseq.similarity(wanted, part[:end]))
-        start = bisect_right(range(end), -most, key=lambda start: -LCSseq.similarity(wanted, part[start:end])) - 1
-        scale = len(spans) / len(profile.words)  # a reader's words may be joined or cut otherwise
-        blocks = LCSseq.editops(wanted, part[start:end]).as_matching_blocks()
-        found = {min(int((first + start + block.b + j) * scale), len(spans) - 1) for block in blocks for j in range(block.size)}
-        return merge([Span(spans[j].start, spans[j + 1 if j + 1 in found else j].end) for j in found])
+        scale = len(spans) / len(profile.words)
+        first, last = int(found.dest_start * scale), min(int(np.ceil(found.dest_end * scale)), len(spans))
+        return (Span(spans[first].start, spans[max(last, first + 1) - 1].end),)
 
 
-def _parts(found: Sequence[str]) -> list[tuple[int, Sequence[str]]]:
-    if len(found) <= REACH:
-        return [(0, found)]
-    return [(start, found[start : start + REACH]) for start in range(0, len(found) - REACH // 2, REACH // 2)]
+def together(candidates: Candidates) -> Scores:
+    """Minus the logarithm of the share of the query that the best equally long part lacks, half a word added."""
+    found = np.array([fuzz.partial_ratio(candidates.words, profile.words) for profile in candidates.profiles])
+    return -np.log(1 - found / 100 + 0.5 / max(len(candidates.words), 1))
