@@ -30,7 +30,7 @@ from ragguard.evaluation.metrics import interval
 from ragguard.evaluation.registry import OVERFETCH, Bench, build_attacks, build_system
 from ragguard.evaluation.sources import with_sources
 from ragguard.index import DenseIndex
-from ragguard.signals import Flood
+from ragguard.signals import Flood, Signal
 from ragguard.types import Document, GuardedResult
 
 ROOT = Path(__file__).parents[1]
@@ -205,7 +205,8 @@ def _calibrated(asked: Sequence[Asked], signals: Sequence[str], loss: float) -> 
     """As `ragguard.defenses.calibrated.calibrate` does, from scores that are known."""
     by_id = {one.query_id: one for one in asked}
     fit, held = parts(list(by_id), loss)
-    units = {signal.name: signal.unit for signal in (*SIGNALS, Flood)}
+    classes: tuple[type[Signal], ...] = (*SIGNALS, Flood)
+    units = {signal.name: signal.unit for signal in classes}
     scales = {name: scale([float(by_id[one].scores[name][:K].max()) for one in fit], units[name]) for name in signals}
     maxima = sorted(float(suspicions(scales, _of(by_id[one], signals))[:K].max()) for one in held)
     return scales, Calibration(encoder="", k=K, scales=scales, maxima=tuple(maxima)).threshold(loss)
