@@ -58,7 +58,7 @@ JOINT = (
     "joint(calls=[100, 300, 600])",
     "joint(defense='ragpart(k=2, min_share=0.5)', calls=[100, 300, 600])",
 )
-JOINT_DEFAULT = ("joint(defense='default', calls=[1000, 10000])",)
+JOINT_DEFAULT = ("joint(defense='default', calls=[100, 300, 1000])",)
 
 
 def settings(folder: Path) -> dict[str, BenchSettings]:

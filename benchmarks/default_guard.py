@@ -192,6 +192,8 @@ def _rows(clean: Sequence[Asked], targets: Sequence[Target], attacked: Attacked)
                 "undefended": round(mean(bool(one.poisoned[:K].any()) for one in asked), 4),
                 "asr": _pooled(hit[name]),
                 "sr": _pooled(kept[name]),
+                "undefended_of_5": round(mean(int(one.poisoned[:5].sum()) for one in asked), 4),
+                "undefended_sr_at_5": round(mean(bool(one.relevant[:5].any()) for one in asked), 4),
                 "poisoned_of_5": round(mean(of_five[name]), 4),
                 "sr_at_5": round(mean(answered_by_five[name]), 4),
             }

@@ -18,7 +18,8 @@ def render(page: str) -> str:
 
     def block(match: re.Match[str]) -> str:
         kind, name = match.group(1), match.group(2) or match.group(1)
-        return f"{match.group(0).partition('-->')[0]}-->\n{TABLES[kind](_result(name))}\n<!-- end -->"
+        result = _result(name) if (RESULTS / f"{name}.json").exists() else {}
+        return f"{match.group(0).partition('-->')[0]}-->\n{TABLES[kind](result)}\n<!-- end -->"
 
     return re.sub(r"<!-- table: (\w+)(?: of (\w+))? -->.*?<!-- end -->", block, page, flags=re.DOTALL)
 
@@ -163,7 +164,24 @@ def _ablation(result: dict[str, Any]) -> str:
     return _table(["ASR@10 without", "none", *names], lines)
 
 
+def _flood(_: dict[str, Any]) -> str:
+    """Of five results, how many are lies, and how often one answers, by guard and corpus."""
+    lines = []
+    for path in sorted(RESULTS.glob("default_guard_*.json")):
+        result = json.loads(path.read_text(encoding="utf-8"))
+        rows = {row["signals"]: row for row in result["rows"] if row["loss"] == result["rows"][0]["loss"]}
+        for attack in rows["default"]["attacks"]:
+            if not attack.endswith(" x5"):
+                continue
+            found = [rows[name]["attacks"][attack] for name in ("default", "with flood", "flood alone")]
+            before = found[0]["undefended_of_5"], found[0]["undefended_sr_at_5"]
+            pairs = [before, *((one["poisoned_of_5"], one["sr_at_5"]) for one in found)]
+            lines.append([result["dataset"], *(f"{lies:.1f}, {sr:.2f}" for lies, sr in pairs)])
+    return _table(["lies of 5, SR@5", "undefended", "default", "default with flood", "flood alone"], lines)
+
+
 TABLES = {
+    "flood": _flood,
     "guard": _guard,
     "ablation": _ablation,
     "paper_rows": _paper_rows,
