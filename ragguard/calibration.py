@@ -7,11 +7,10 @@ import threading
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from ragguard.checks import positive
 from ragguard.errors import InvalidInputError
@@ -56,7 +55,7 @@ class Scale(BaseModel):
 
 
 class Calibration(BaseModel):
-    """What a guard learned from clean queries; frozen, and written as JSON.
+    """What a guard learned from clean queries; frozen, and written with its guard (`CalibratedGuard.save`).
 
     Attributes:
         version: Of the schema.
@@ -114,28 +113,6 @@ class Calibration(BaseModel):
     def p_value(self, suspicion: float) -> float:
         """Share of clean queries with a document as suspicious in their top k, the query at hand counted in."""
         return _p_value(self.maxima, suspicion)
-
-    def save(self, path: Path) -> None:
-        """Write as JSON."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(self.model_dump_json(indent=1) + "\n", encoding="utf-8")
-
-    @classmethod
-    def load(cls, path: Path) -> Calibration:
-        """Read what `save` wrote.
-
-        Raises:
-            InvalidInputError: If the file is missing, damaged, or of another version.
-        """
-        try:
-            found = cls.model_validate_json(path.read_bytes())
-        except OSError as error:
-            raise InvalidInputError(f"the calibration {path} cannot be read: {error}") from error
-        except ValidationError as error:
-            raise InvalidInputError(f"{path} is no calibration; calibrate again: {error}") from error
-        if found.version != VERSION:
-            raise InvalidInputError(f"{path} is of version {found.version}, this is version {VERSION}; calibrate again")
-        return found
 
 
 def corpus_hash(texts: Sequence[str]) -> tuple[int, str]:

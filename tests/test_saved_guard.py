@@ -125,7 +125,7 @@ def test_missing_and_torn_files_say_what_to_do(path: Path) -> None:
     path.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(InvalidInputError, match="is damaged"):
         loaded(path)
-    guard().calibration.save(path)
+    path.write_text(guard().calibration.model_dump_json())
     with pytest.raises(InvalidInputError, match="is no saved guard"):
         loaded(path)
 

@@ -1,6 +1,6 @@
 """Defenses: one file, one idea, one reference."""
 
-from ragguard.defenses.base import BaseDefense, Judgement
+from ragguard.defenses.base import BaseDefense, Judgement, prepare
 from ragguard.defenses.calibrated import SIGNALS, CalibratedGuard
 from ragguard.defenses.default import default_guard
 from ragguard.defenses.quota import SourceQuota
@@ -23,4 +23,5 @@ __all__ = [
     "RAGPartSettings",
     "SourceQuota",
     "default_guard",
+    "prepare",
 ]

@@ -10,6 +10,7 @@ from itertools import pairwise
 
 from ragguard.checks import positive
 from ragguard.errors import DefenseError, InvalidInputError
+from ragguard.protocols import Defense
 from ragguard.text import Canonical, canonical, words
 from ragguard.types import Action, Certificate, Document, GuardedResult, Hit, Span, Verdict
 
@@ -136,6 +137,17 @@ class BaseDefense(ABC):
     def certificates(self, candidates: int, k: int) -> tuple[Certificate, ...]:  # noqa: ARG002
         """What holds by construction for a result from that many candidates. Nothing by default."""
         return ()
+
+
+def prepare(defenses: Sequence[Defense], documents: Sequence[Document]) -> None:
+    """Have every defense compute at ingestion what queries will need; those that know nothing to prepare are left out.
+
+    Raises:
+        EncoderError: If the encoder fails.
+    """
+    for defense in defenses:
+        if isinstance(defense, BaseDefense):
+            defense.prepare(documents)
 
 
 def judgeable(documents: Sequence[Document]) -> list[str]:

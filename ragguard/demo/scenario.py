@@ -1,4 +1,4 @@
-"""The demo's cast: its corpus, three attacks, and the defenses of the paper and the calibrated guard against them."""
+"""The demo's cast: its corpus, three attacks, and the defenses of the paper and the default guard against them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ragguard.attacks import Attack, Budget, Prepared, QueryCopy, ThreatModel
-from ragguard.defenses import CalibratedGuard, RAGMask, RAGPart
+from ragguard.defenses import RAGMask, RAGPart, default_guard, prepare
 from ragguard.encoders import OFFLINE_MODEL, SentenceTransformerEncoder
 from ragguard.evaluation import datasets, report
 from ragguard.evaluation.cache import CachedEncoder
@@ -67,14 +67,14 @@ def play(*, questions: int, k: int, seed: int, step: Callable[[str], None]) -> O
     ragpart, ragmask = RAGPart.paper(encoder), RAGMask(encoder)
     step("calibrating on the other questions")
     others = datasets.others(dataset, targets, len(dataset.queries), seed)
-    guard = CalibratedGuard.calibrated(encoder, index, dataset.documents, others, k=k, max_clean_query_loss=LOSS)
+    guard = default_guard(encoder, index, dataset.documents, others, k=k, max_clean_query_loss=LOSS)
     few = GuardPolicy(overfetch=2)  # masks are dear: half as many candidates as RAGPart keep the demo short
 
     systems = [
         System("none", lambda over: over, depth=1),
         System("RAGPart", partial(GuardedRetriever, defenses=[ragpart]), ragpart.prepare, depth=4 * k),
         System("RAGMask", partial(GuardedRetriever, defenses=[ragmask], policy=few), ragmask.prepare, depth=2 * k),
-        System("CalibratedGuard", partial(GuardedRetriever, defenses=[guard], policy=few), guard.prepare, depth=2 * k),
+        System("default guard", partial(GuardedRetriever, defenses=guard, policy=few), partial(prepare, guard), depth=2 * k),
     ]
     experiment = Experiment(index, encoder, targets, systems, k=k, timed=4, ingested=1, step=step)
     clean = experiment.clean()
@@ -90,7 +90,7 @@ def play(*, questions: int, k: int, seed: int, step: Callable[[str], None]) -> O
         seed=seed,
         encoder=OFFLINE_MODEL,
         device=model.device,
-        defenses={"RAGPart": ragpart.name, "RAGMask": ragmask.name, "CalibratedGuard": guard.name},
+        defenses={"RAGPart": ragpart.name, "RAGMask": ragmask.name, "default guard": " + ".join(one.name for one in guard)},
     )
     example = next(trial.example for trial in trials if trial.example)
     return Outcome(tuple(found), details, tuple(report.shortcomings(found)), example)

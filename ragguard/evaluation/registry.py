@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from ragguard import attacks
 from ragguard.attacks import Attack, Prepared, ThreatModel
-from ragguard.defenses import SIGNALS, BaseDefense, CalibratedGuard, RAGMask, RAGPart, RAGPartSearch, SourceQuota, default_guard
+from ragguard.defenses import SIGNALS, CalibratedGuard, RAGMask, RAGPart, RAGPartSearch, SourceQuota, default_guard, prepare
 from ragguard.encoders import SentenceTransformerEncoder
 from ragguard.errors import InvalidInputError, RAGGuardError
 from ragguard.evaluation.datasets import Dataset, load_paraphrases
@@ -98,13 +98,8 @@ def build_system(spec: str, bench: Bench) -> System:
         raise InvalidInputError(f"{spec!r}: what is no defense of candidates cannot be combined")
     policy = GuardPolicy(overfetch=OVERFETCH, max_overfetch=OVERFETCH)  # all its candidates are prepared
 
-    def prepare(documents: Sequence[Document]) -> None:
-        for defense in made:
-            if isinstance(defense, BaseDefense):
-                defense.prepare(documents)
-
     named = " + ".join(defense.name for defense in made)
-    return System(named, partial(GuardedRetriever, defenses=made, policy=policy), prepare, OVERFETCH * bench.k)
+    return System(named, partial(GuardedRetriever, defenses=made, policy=policy), partial(prepare, made), OVERFETCH * bench.k)
 
 
 def check(attacks: Sequence[str], defenses: Sequence[str]) -> None:
