@@ -132,14 +132,11 @@ def _guard(result: dict[str, Any]) -> str:
         lines[0].append(f"{rate:.3f} ({low:.3f}-{high:.3f})")
         lines[1].append(f"{row['clean_sr'][0]:.3f}")
     for attack, first in rows[0]["attacks"].items():
-        rates = [_rate(row["attacks"][attack]["asr"]) for row in rows]
+        rate, low, high = first["asr"]
+        rates = [f"{row['attacks'][attack]['asr'][0]:.2f}" for row in rows]
+        rates[0] += f" ({low:.2f}-{high:.2f})" if 0 < rate < 1 else ""
         lines.append([f"{attack} ({first['family']})", f"{first['undefended']:.2f}", *rates])
     return _table(["ASR@10", "undefended", *(f"loss {row['loss']:.0%}" for row in rows)], lines)
-
-
-def _rate(found: list[float]) -> str:
-    rate, low, high = found
-    return f"{rate:.2f} ({low:.2f}-{high:.2f})"
 
 
 def _ablation(result: dict[str, Any]) -> str:
