@@ -10,6 +10,7 @@ from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from rapidfuzz import fuzz
 
 from ragguard.types import Span, Vectors
 
@@ -91,6 +92,12 @@ class Candidates:
         """Similarity of each candidate's best window, shape (candidates,)."""
         found: NDArray[np.float32] = np.maximum.reduceat(self.similarities, self.starts)
         return found
+
+    @cached_property
+    def together(self) -> Scores:
+        """Minus the logarithm of the share of the query that each candidate's best equally long part lacks, half a word added."""
+        found = np.array([fuzz.partial_ratio(self.words, profile.words) for profile in self.profiles])
+        return -np.log(1 - found / 100 + 0.5 / max(len(self.words), 1))
 
     @cached_property
     def near(self) -> NDArray[np.bool_]:

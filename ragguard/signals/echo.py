@@ -25,7 +25,7 @@ class Echo(Signal):
 
     def __call__(self, candidates: Candidates) -> Scores:
         """From the indel similarity of the best alignment."""
-        return together(candidates)
+        return candidates.together
 
     def spans(self, candidates: Candidates, i: int) -> tuple[Span, ...]:
         """Where the alignment is, by its share of the document's words."""
@@ -37,9 +37,3 @@ class Echo(Signal):
         scale = len(spans) / len(profile.words)
         first, last = int(found.dest_start * scale), min(int(np.ceil(found.dest_end * scale)), len(spans))
         return (Span(spans[first].start, spans[max(last, first + 1) - 1].end),)
-
-
-def together(candidates: Candidates) -> Scores:
-    """Minus the logarithm of the share of the query that the best equally long part lacks, half a word added."""
-    found = np.array([fuzz.partial_ratio(candidates.words, profile.words) for profile in candidates.profiles])
-    return -np.log(1 - found / 100 + 0.5 / max(len(candidates.words), 1))

@@ -9,7 +9,6 @@ import numpy as np
 from rapidfuzz.distance import LCSseq
 
 from ragguard.signals.base import Candidates, Scores, Signal
-from ragguard.signals.echo import together
 from ragguard.text import merge, words
 from ragguard.types import Span
 
@@ -36,7 +35,7 @@ class Scatter(Signal):
         wanted = candidates.words
         number = max(len(wanted), 1)
         found = [max(LCSseq.similarity(wanted, part) for _, part in _parts(profile.words)) for profile in candidates.profiles]
-        return -np.log(1 - np.array(found) / number + 0.5 / number) - together(candidates)
+        return -np.log(1 - np.array(found) / number + 0.5 / number) - candidates.together
 
     def spans(self, candidates: Candidates, i: int) -> tuple[Span, ...]:
         """The words that are the query's, as close together as they are found."""
