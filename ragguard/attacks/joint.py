@@ -129,19 +129,22 @@ class _Counting:
     def __init__(self, encoder: Encoder) -> None:
         self._encoder, self.left = encoder, math.inf
         self.name, self.dimension = encoder.name, encoder.dimension
-        self._known: dict[str, Vectors] = {}
+        self._known: dict[tuple[str, str], Vectors] = {}
 
     def encode_query(self, texts: Sequence[str]) -> Vectors:
-        return self._encoder.encode_query(texts)
+        return self._encoded("query", texts, self._encoder.encode_query)
 
     def encode_document(self, texts: Sequence[str]) -> Vectors:
-        fresh = list(dict.fromkeys(text for text in texts if text not in self._known))
+        return self._encoded("document", texts, self._encoder.encode_document)
+
+    def _encoded(self, kind: str, texts: Sequence[str], encode: Callable[[Sequence[str]], Vectors]) -> Vectors:
+        fresh = list(dict.fromkeys(text for text in texts if (kind, text) not in self._known))
         self.left -= len(fresh)
         if self.left < 0:
             raise _SpentError
         if fresh:
-            self._known.update(zip(fresh, self._encoder.encode_document(fresh), strict=True))
-        return np.stack([self._known[text] for text in texts])
+            self._known.update(zip(((kind, text) for text in fresh), encode(fresh), strict=True))
+        return np.stack([self._known[kind, text] for text in texts])
 
 
 @dataclass
