@@ -21,11 +21,12 @@ VERSION = 1
 
 TYPICAL, EXTREME = 0.5, 0.98
 """Quantiles of clean queries' largest scores between which a signal's unit lies. The second is no higher, so that one poisoned
-query in a hundred does not stretch it; up to the largest itself, HotFlip's ASR@10 on nq_dev would be .60 instead of .23."""
+query in a hundred does not stretch it; up to the largest itself, HotFlip's ASR@10 on nq_dev was .60 instead of .23 (with the
+signals of commit 6ed0ffd)."""
 
 NORM = 4
 """Scores of several signals add up in this norm: nearly the largest, a little more where several agree. Against the largest alone
-it takes GASLITE from ASR@10 .26 to .09 and adversarial decoding from .20 to .06 on nq_dev."""
+it took GASLITE from ASR@10 .26 to .09 and adversarial decoding from .20 to .06 on nq_dev (with the same signals)."""
 
 CONFIDENCE = 0.95
 

@@ -246,7 +246,15 @@ def test_the_default_guard_counts_sources_where_there_are_any() -> None:
     named = [Document(one.id, one.text, {"source": f"s{i % 7}"}) for i, one in enumerate(DEMO.documents)]
     index = DenseIndex(encoder)
     index.add(named)
-    guard, quota = default_guard(encoder, index, named, CLEAN, k=5, max_clean_query_loss=LOSS, store=WINDOWS)
+    asked: Counter[str] = Counter()
+
+    class Counted:
+        def retrieve(self, query: str, k: int) -> Sequence[Hit]:
+            asked[query] += 1
+            return index.retrieve(query, k)
+
+    guard, quota = default_guard(encoder, Counted(), named, CLEAN, k=5, max_clean_query_loss=LOSS, store=WINDOWS)
+    assert set(asked.values()) == {1}
     assert isinstance(guard, CalibratedGuard)
     assert isinstance(quota, SourceQuota)
     result = GuardedRetriever(index, [guard, quota]).retrieve(QUERIES[0], k=5)

@@ -313,5 +313,5 @@ class CalibratedGuard(BaseDefense):
 
 
 SIGNALS: tuple[type[Signal], ...] = (Echo, Scatter, Stuffing, Spike, Seam, Surprise, Intrusion, HiddenText, ControlText)
-"""Of the default guard. `Flood` needs a share of its own: with them it stops less, and makes Scatter stop less on msmarco_dev.
+"""Of the default guard. `Flood` needs a share of its own: among them it stops little, and makes Scatter stop less on msmarco_dev.
 `Outlier` adds nothing on nq_dev."""

@@ -9,7 +9,7 @@ from ragguard.defenses.quota import SourceQuota
 from ragguard.defenses.saved import Policy
 from ragguard.derived import derived_queries, enough
 from ragguard.protocols import Defense, Encoder, EvidenceStore, Retriever
-from ragguard.types import Document
+from ragguard.types import Document, Hit
 
 
 def default_guard(
@@ -44,9 +44,10 @@ def default_guard(
         InvalidInputError: If there are no documents with words, or too few queries for the share.
     """
     asked = derived_queries(documents, enough(max_clean_query_loss)) if queries is None else queries
+    asking = _Asked(retriever)
     guard = CalibratedGuard.calibrated(
         encoder,
-        retriever,
+        asking,
         documents,
         asked,
         k=k,
@@ -58,4 +59,18 @@ def default_guard(
     if all(document.metadata.get("source") is None for document in documents):
         return (guard,)
     texts = [one if isinstance(one, str) else one.text for one in asked]
-    return guard, SourceQuota.calibrated(retriever, texts, k=k)
+    return guard, SourceQuota.calibrated(asking, texts, k=k)
+
+
+class _Asked:
+    """A retriever that is asked each query once for as many results, so that the quota costs no second pass of the encoder."""
+
+    def __init__(self, retriever: Retriever) -> None:
+        self._retriever = retriever
+        self._found: dict[str, tuple[int, Sequence[Hit]]] = {}
+
+    def retrieve(self, query: str, k: int) -> Sequence[Hit]:
+        depth, _ = self._found.get(query, (0, ()))
+        if depth < k:
+            self._found[query] = (k, self._retriever.retrieve(query, k))
+        return self._found[query][1][:k]

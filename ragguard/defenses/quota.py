@@ -86,7 +86,7 @@ class SourceQuota(BaseDefense):
         """The tightest quota under which none of these queries loses a document of its top k.
 
         Another query like these n then loses one with probability 1 / (n + 1) at most, whatever the sources are like. A quota of
-        1 takes a document from 95 % of clean queries where few sources hold most of the corpus (docs/study.md).
+        1 takes a document from 95 % of clean queries where few sources hold most of the corpus (README, nq_dev).
 
         Args:
             retriever: The undefended retriever.
