@@ -59,6 +59,8 @@ ATTACKS: dict[str, Sequence[str]] = {
 }
 FLOOD = "texts(attack='poisonedrag-llm:gpt4')"
 """Planted with three documents a query as the others, and with five: then agreement gives it away."""
+DIRTY = "texts(attack='garag-typo')"
+"""Genuine passages full of typing errors, one a query. No poison: a rate below undefended is what the guard costs."""
 DEFAULT = tuple(signal.name for signal in SIGNALS)
 RECORDED = (*DEFAULT, Flood.name)
 
@@ -122,13 +124,15 @@ def measure(name: str, folder: Path) -> dict[str, Any]:
         recorder.retrieve(query)
     clean = asked([*(ids[query] for query in others), *(target.id for target in targets)])
     attacked: dict[str, tuple[str, list[Asked]]] = {}
-    planted = [(spec, 3) for spec in ATTACKS[name]] + [(FLOOD, 5)] * bool(dataset.attack_texts)
+    planted = (
+        [(spec, 3) for spec in ATTACKS[name]] + [(FLOOD, 5)] * bool(dataset.attack_texts) + [(DIRTY, 1)] * (name == "nq_dev")
+    )
     for spec, documents in planted:
         for attack in build_attacks(spec, bench):
             print(name, attack.name, flush=True)
             trial = experiment.under(attack, Budget(documents))
             label = trial.attack if documents == 3 else f"{trial.attack} x{documents}"
-            attacked[label] = (trial.family, asked(target.id for target in targets))
+            attacked[label] = ("honest" if spec == DIRTY else trial.family, asked(target.id for target in targets))
     return {
         "dataset": name,
         "documents": len(dataset.documents),
@@ -154,15 +158,16 @@ Attacked: TypeAlias = Mapping[str, tuple[str, list[Asked]]]
 
 
 def _rows(clean: Sequence[Asked], targets: Sequence[Target], attacked: Attacked) -> list[dict[str, Any]]:
-    """One row for each choice: the default at several losses, without each signal, and each signal alone."""
-    chosen = [("default", DEFAULT, loss) for loss in LOSSES]
-    chosen += [(f"without {one}", tuple(name for name in DEFAULT if name != one), LOSS) for one in DEFAULT]
-    chosen += [("with flood", RECORDED, LOSS), *((f"{one} alone", (one,), LOSS) for one in RECORDED)]
+    """One row for each choice: the default at several losses, without each signal, each alone, and a guard of floods after it."""
+    chosen: list[tuple[str, Sequence[Sequence[str]], float]] = [("default", [DEFAULT], loss) for loss in LOSSES]
+    chosen += [(f"without {one}", [tuple(name for name in DEFAULT if name != one)], LOSS) for one in DEFAULT]
+    chosen += [(f"{one} alone", [(one,)], LOSS) for one in RECORDED]
+    chosen += [("then flood", [DEFAULT, (Flood.name,)], LOSS)]
     fixed = {target.id for target in targets}
     free = [one for one in clean if one.query_id not in fixed]
     before = [one for one in clean if one.query_id in fixed]
     rows = []
-    for label, signals, loss in chosen:
+    for label, guards, loss in chosen:
         harmed: dict[str, list[float]] = {}
         answered: dict[str, list[float]] = {}
         hit: dict[str, dict[str, list[float]]] = {name: {} for name in attacked}
@@ -172,14 +177,14 @@ def _rows(clean: Sequence[Asked], targets: Sequence[Target], attacked: Attacked)
         for split in range(SPLITS):
             order = np.random.default_rng([SEED, split]).permutation(len(free))
             calibrating = [free[i] for i in order[: min(len(free) - LEFT, MOST)]]
-            scales, threshold = _calibrated(calibrating, signals, loss)
+            calibrated = [_calibrated(calibrating, signals, loss) for signals in guards]
             for one in (*before, *(free[i] for i in order[len(calibrating) :])):
-                suspicious = _suspicious(one, scales, threshold)
+                suspicious = _suspicious(one, calibrated)
                 harmed.setdefault(one.query_id, []).append(bool(suspicious[:K].any()))
                 answered.setdefault(one.query_id, []).append(bool(one.relevant[~suspicious][:K].any()))
             for name, (_, asked) in attacked.items():
                 for one in asked:
-                    left = ~_suspicious(one, scales, threshold)
+                    left = ~_suspicious(one, calibrated)
                     hit[name].setdefault(one.query_id, []).append(bool(one.poisoned[left][:K].any()))
                     kept[name].setdefault(one.query_id, []).append(bool(one.relevant[left][:K].any()))
                     of_five[name].append(int(one.poisoned[left][:5].sum()))
@@ -218,8 +223,9 @@ def _of(asked: Asked, signals: Iterable[str]) -> dict[str, NDArray[np.float64]]:
     return {name: asked.scores[name] for name in signals}
 
 
-def _suspicious(asked: Asked, scales: Any, threshold: float) -> NDArray[np.bool_]:
-    return suspicions(scales, _of(asked, scales)) > threshold
+def _suspicious(asked: Asked, calibrated: Iterable[tuple[Any, float]]) -> NDArray[np.bool_]:
+    found = [suspicions(scales, _of(asked, scales)) > threshold for scales, threshold in calibrated]
+    return np.asarray(np.any(found, axis=0))
 
 
 def _pooled(values: Mapping[str, Sequence[float]]) -> list[float]:

@@ -7,6 +7,8 @@ import re
 from pathlib import Path
 from typing import Any
 
+from benchmarks import scaling_plot
+
 ROOT = Path(__file__).parents[1]
 PAGES = (ROOT / "README.md", ROOT / "docs" / "study.md")
 IMAGES = ROOT / "docs" / "images"
@@ -190,13 +192,14 @@ TABLES = {
 
 
 def pictures() -> None:
-    """Heat maps and budget curves of the comparisons."""
+    """Heat maps and budget curves of the comparisons, and ASR against corpus size."""
     import matplotlib as mpl
 
     from ragguard.evaluation import plots
     from ragguard.evaluation.metrics import Row
 
     mpl.use("svg")
+    scaling_plot.draw(_result("scaling"), IMAGES / "scaling.svg")
     for path in sorted(RESULTS.glob("compare_*.json")):
         rows = [Row(**row) for row in json.loads(path.read_text(encoding="utf-8"))["rows"]]
         drawn = {"heat_map": plots.heat_map(rows), "curves": plots.budget_curves(rows)}

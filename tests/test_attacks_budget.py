@@ -12,6 +12,7 @@ from ragguard.attacks.base import EVERY_TARGET, TARGET, Attack, Budget
 from ragguard.attacks.corpus_poisoning import CorpusPoisoning
 from ragguard.attacks.gaslite import GASLITE
 from ragguard.attacks.hotflip import HotFlip
+from ragguard.attacks.phantom import Phantom
 from ragguard.demo.scenario import DATA
 from ragguard.encoders import SentenceTransformerEncoder
 from ragguard.evaluation.datasets import load, target
@@ -23,12 +24,15 @@ PASSAGES = [document for document in DEMO.documents if not document.id.startswit
 TARGETS = [target(DEMO, name) for name in list(DEMO.queries)[:20:5]]
 
 Made = Callable[[SentenceTransformerEncoder, int], Attack]
-CASES: dict[str, tuple[Made, int, int, int]] = {  # the attack by effort, a little effort, much, and documents
-    "hotflip": (lambda e, calls: HotFlip(e, PASSAGES, words=16, calls=calls), 2, 250, 3),
-    "hotflip:spread": (lambda e, calls: HotFlip(e, PASSAGES, words=24, calls=calls, places=("spread",)), 2, 250, 3),
-    "gaslite": (lambda e, calls: GASLITE(e, PASSAGES, words=16, calls=calls), 2, 250, 3),
-    "corpus-poisoning": (lambda e, calls: CorpusPoisoning(e, words=16, calls=calls), 2, 250, len(TARGETS)),
-    "adversarial-decoding": (lambda e, words: AdversarialDecoding(e, PASSAGES, words=words), 1, 12, 3),
+OTHERS = [query for name, query in DEMO.queries.items() if name not in {one.id for one in TARGETS}]
+EACH = len(TARGETS)
+CASES: dict[str, tuple[Made, tuple[int, int], tuple[int, int]]] = {  # the attack by effort; little effort and documents, much
+    "hotflip": (lambda e, calls: HotFlip(e, PASSAGES, words=16, calls=calls), (2, 3), (250, 3)),
+    "hotflip:spread": (lambda e, calls: HotFlip(e, PASSAGES, words=24, calls=calls, places=("spread",)), (2, 3), (250, 3)),
+    "gaslite": (lambda e, calls: GASLITE(e, PASSAGES, words=16, calls=calls), (2, 3), (250, 3)),
+    "corpus-poisoning": (lambda e, calls: CorpusPoisoning(e, words=16, calls=calls), (2, EACH), (250, EACH)),
+    "adversarial-decoding": (lambda e, words: AdversarialDecoding(e, PASSAGES, words=words), (1, 3), (12, 3)),
+    "phantom": (lambda e, calls: Phantom(e, PASSAGES, OTHERS, words=16, calls=calls), (2, 1), (60, 6)),
 }
 
 
@@ -60,6 +64,6 @@ def asr(encoder: SentenceTransformerEncoder, corpus: Vectors, attack: Attack, do
 
 @pytest.mark.parametrize("name", list(CASES))
 def test_more_budget_reaches_nearly_all_targets(encoder: SentenceTransformerEncoder, corpus: Vectors, name: str) -> None:
-    make, little, much, documents = CASES[name]
-    assert asr(encoder, corpus, make(encoder, little), documents) < 0.95
-    assert asr(encoder, corpus, make(encoder, much), documents) >= 0.95
+    make, (little, few), (much, many) = CASES[name]
+    assert asr(encoder, corpus, make(encoder, little), few) < 0.95
+    assert asr(encoder, corpus, make(encoder, much), many) >= 0.95

@@ -197,7 +197,8 @@ def test_the_demo_corpus_gives_no_orders_and_hides_nothing() -> None:
 def test_a_flood_agrees_with_itself() -> None:
     lies = [f"{TEXTS[8]} {word}" for word in ("Indeed.", "So it is.", "As known.", "Truly.", "Surely.")]
     found = scores(Flood(), *TEXTS[:5], *lies)
-    assert min(found[5:]) > 2 > max(found[:5])
+    assert min(found[5:]) > 0.9
+    assert max(found[:5]) == 0
     assert scores(Flood(), *TEXTS[:3]) == [0, 0, 0]
 
 

@@ -3,42 +3,59 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ragguard.signals.base import Candidates, Scores, Signal
 
 AGREEING = 3
-"""Candidates that must resemble a document. With five lies a query the third-highest similarity to another candidate finds
-66 % (nq), 100 % (hotpot) and 83 % (msmarco) of them at 1 % of benign candidates; with one lie nothing does (DESIGN section 5)."""
+"""Candidates that must agree with a document; with one lie nothing tells it (DESIGN section 5)."""
 
+ALIKE = 0.7
+"""Cosine of two documents' centres from which their windows are compared: half of the queries of nq_dev have such documents, two
+or three each. From .75 on, a third of the agreeing lies is not compared."""
 
-MEMBER = 0.07
+MEMBER = 0.1
 """Documents that agree less than the most agreeing one by more than this are no part of the flood: honest answers resemble lies
-about the same thing, and lies resemble each other more. On nq_dev with five lies it takes SR@5 from .84 to .87."""
-
-
-LEAST = 0.01
-"""Missing to 1 that is counted at least: identical texts differ by rounding."""
+about the same thing, and lies resemble each other more."""
 
 
 class Flood(Signal):
-    """From the third-highest similarity of a candidate to another one; 0 where there are fewer, and for those not of the flood.
+    """The third-largest agreement of a candidate with another one; 0 where there are fewer, and for those not of the flood.
 
-    Minus the logarithm of what is missing to 1, so that the difference between .8 and .9 is that between .9 and .95. Knows
-    neither sources nor truth: what many honest documents say in the same words looks the same.
+    Two documents agree as far as each window of one has its like in the other: the mean, over the windows, of the cosine with the
+    nearest window of the other, of both directions the smaller. Texts about one subject resemble each other as wholes, lies that
+    were written to one end resemble each other throughout. Knows neither sources nor truth: what many honest documents say
+    looks the same.
     """
 
     name = "flood"
     meaning = "says what three other candidates say, too"
     computed = "query"
-    cost = "one inner product for each two candidates"
+    cost = "inner products of the windows of candidates that are alike"
 
     def __call__(self, candidates: Candidates) -> Scores:
         """From cosines."""
-        if len(candidates.profiles) <= AGREEING:
-            return np.zeros(len(candidates.profiles))
+        found = np.zeros(len(candidates.profiles))
         centres = np.stack([profile.centre for profile in candidates.profiles])
-        similar = centres @ centres.T
-        np.fill_diagonal(similar, -2)
-        agreement = np.partition(similar, -AGREEING, axis=1)[:, -AGREEING].astype(np.float64)
-        found: Scores = np.where(agreement >= agreement.max() - MEMBER, -np.log(LEAST + 1 - np.clip(agreement, 0, 1)), 0.0)
+        alike = centres @ centres.T >= ALIKE
+        np.fill_diagonal(alike, val=False)
+        crowded = alike.sum(axis=1) >= AGREEING
+        crowd = np.flatnonzero(crowded | alike[:, crowded].any(axis=1))
+        if not crowded.any():
+            return found
+        agreement = np.where(
+            alike[np.ix_(crowd, crowd)], _agreement([candidates.profiles[i].vectors for i in crowd.tolist()]), 0.0
+        )
+        third = np.partition(agreement, -AGREEING, axis=1)[:, -AGREEING]
+        found[crowd] = np.where(third >= third.max() - MEMBER, third, 0.0)
         return found
+
+
+def _agreement(windows: list[NDArray[np.float32]]) -> Scores:
+    """Of each two documents, shape (documents, documents)."""
+    counts = np.array([len(one) for one in windows])
+    starts = np.cumsum(counts) - counts
+    every = np.concatenate(windows)
+    nearest = np.maximum.reduceat(every @ every.T, starts, axis=1)
+    one_way = np.add.reduceat(nearest, starts, axis=0) / counts[:, None]
+    return np.asarray(np.minimum(one_way, one_way.T), dtype=np.float64)
