@@ -170,13 +170,13 @@ def _flood(_: dict[str, Any]) -> str:
         result = json.loads(path.read_text(encoding="utf-8"))
         rows = {row["signals"]: row for row in result["rows"] if row["loss"] == result["rows"][0]["loss"]}
         for attack in rows["default"]["attacks"]:
-            if not attack.endswith(" x5"):
+            if not attack.endswith((" x5", "framing")):
                 continue
-            found = [rows[name]["attacks"][attack] for name in ("default", "with flood", "flood alone")]
+            found = [rows[name]["attacks"][attack] for name in ("default", "then flood", "flood alone")]
             before = found[0]["undefended_of_5"], found[0]["undefended_sr_at_5"]
             pairs = [before, *((one["poisoned_of_5"], one["sr_at_5"]) for one in found)]
-            lines.append([result["dataset"], *(f"{lies:.1f}, {sr:.2f}" for lies, sr in pairs)])
-    return _table(["lies of 5, SR@5", "undefended", "default", "default with flood", "flood alone"], lines)
+            lines.append([f"{result['dataset']}, {attack}", *(f"{lies:.1f}, {sr:.2f}" for lies, sr in pairs)])
+    return _table(["poisoned of 5, SR@5", "undefended", "default", "default, then flood", "flood alone"], lines)
 
 
 TABLES = {

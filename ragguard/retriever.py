@@ -27,7 +27,7 @@ class GuardPolicy(BaseModel):
     """How the wrapper works.
 
     Attributes:
-        overfetch: Candidates asked for, as a multiple of k. 4 leaves combinations of RAGPart something to choose from.
+        overfetch: Candidates asked for, as a multiple of k; all our benchmarks judge 2. The work on a query grows with it.
         max_overfetch: Up to this multiple of k, more candidates are asked for while fewer than k are kept.
         deadline_s: Seconds after which a query ends in DeadlineExceededError; None waits.
         fail_open: If a defense raises, go on without it and mark the result degraded. The default fails closed.
@@ -37,7 +37,7 @@ class GuardPolicy(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    overfetch: int = Field(default=4, ge=1)
+    overfetch: int = Field(default=2, ge=1)
     max_overfetch: int = Field(default=16, ge=1)
     deadline_s: float | None = Field(default=None, gt=0)
     fail_open: bool = False
@@ -159,7 +159,7 @@ class GuardedRetriever:
 
     def _defend(self, query: str, found: object, k: int) -> GuardedResult:
         candidates, forms = _unique_hits(found)
-        passed: Sequence[Hit] = [_canonical_hit(hit, forms[hit.document.id]) for hit in candidates]
+        passed: Sequence[Hit] = [hit.with_text(forms[hit.document.id].text) for hit in candidates]
         removed: list[Hit] = []
         verdicts: list[Verdict] = []
         certificates: list[Certificate] = []
@@ -229,14 +229,8 @@ def _unique_hits(found: object) -> tuple[list[Hit], dict[str, Canonical]]:
     return hits, forms
 
 
-def _canonical_hit(hit: Hit, form: Canonical) -> Hit:
-    if form.text == hit.document.text:
-        return hit
-    return replace(hit, document=replace(hit.document, text=form.text))
-
-
 def _to_original(verdict: Verdict, form: Canonical) -> Verdict:
-    return replace(verdict, spans=tuple(form.to_original(span) for span in verdict.spans))
+    return replace(verdict, spans=tuple(form.to_original(span) for span in verdict.spans)) if verdict.spans else verdict
 
 
 def _contests(query: str, kept: Sequence[Hit], forms: Mapping[str, Canonical]) -> tuple[Contest, ...]:
@@ -251,7 +245,9 @@ def _check_complete(defense: Defense, given: Sequence[Hit], result: GuardedResul
     """A third-party defense may not lose, add or change documents."""
     before = {hit.document.id: hit.document for hit in given}
     after = [hit.document for part in (result.kept, result.reserve, result.removed) for hit in part]
-    if len(after) != len(before) or any(before.get(document.id) != document for document in after):
+    if len(after) != len(before) or not all(
+        before.get(document.id) is document or before.get(document.id) == document for document in after
+    ):
         raise DefenseError(f"defense {defense.name!r} must account for every candidate exactly once, unchanged")
     if wrong := {verdict.document_id for verdict in result.verdicts} ^ before.keys():
         raise DefenseError(f"defense {defense.name!r} must give a verdict on every candidate and on no other: {sorted(wrong)}")

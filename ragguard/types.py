@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from numbers import Real
 from typing import Any, Literal, TypeAlias, overload
@@ -81,8 +82,13 @@ class Hit:
         Raises:
             InvalidInputError: If `score` is not finite.
         """
-        if not isinstance(self.score, Real) or not np.isfinite(self.score):
+        known = type(self.score) is float or isinstance(self.score, Real)  # the first is ten times as fast
+        if not known or not math.isfinite(self.score):
             raise InvalidInputError(f"document {self.document.id!r}: score must be finite, not {self.score!r}")
+
+    def with_text(self, text: str) -> Hit:
+        """The hit with another form of its document's text."""
+        return self if text == self.document.text else replace(self, document=replace(self.document, text=text))
 
 
 @dataclass(frozen=True)

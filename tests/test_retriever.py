@@ -75,7 +75,7 @@ def ids(hits: Sequence[Hit]) -> list[str]:
 
 
 def test_results_report_what_was_removed_and_why() -> None:
-    result = GuardedRetriever(Fixed(many(8)), [DropIds("d0", "d2")]).retrieve(QUERY, 2)
+    result = GuardedRetriever(Fixed(many(8)), [DropIds("d0", "d2")], GuardPolicy(overfetch=4)).retrieve(QUERY, 2)
     assert ids(result) == ["d1", "d3"]
     assert ids(result.reserve) == ["d4", "d5", "d6", "d7"]
     assert ids(result.removed) == ["d0", "d2"]
@@ -87,7 +87,7 @@ def test_results_report_what_was_removed_and_why() -> None:
 
 
 def test_defenses_apply_in_turn_to_what_the_one_before_let_pass() -> None:
-    result = GuardedRetriever(Fixed(many(4)), [DropIds("d3"), Reverse()]).retrieve(QUERY, 1)
+    result = GuardedRetriever(Fixed(many(4)), [DropIds("d3"), Reverse()], GuardPolicy(overfetch=4)).retrieve(QUERY, 1)
     assert ids(result) == ["d2"]
     assert [verdict.defense for verdict in result.verdicts_on("d2")] == ["drop-ids", "reverse"]
     assert [verdict.action for verdict in result.verdicts_on("d0")] == ["keep", "demote"]
@@ -98,17 +98,17 @@ def test_fills_up_with_the_next_candidates() -> None:
     retriever = Fixed(many(100))
     result = GuardedRetriever(retriever, [DropIds(*(f"d{i}" for i in range(20)))]).retrieve(QUERY, 4)
     assert ids(result) == ["d20", "d21", "d22", "d23"]
-    assert retriever.depths == [16, 32]
+    assert retriever.depths == [8, 16, 32]
 
 
 def test_stops_asking_at_the_end_of_the_corpus_and_at_the_limit() -> None:
     everything = DropIds(*(f"d{i}" for i in range(500)))
     small = Fixed(many(10))
     assert len(GuardedRetriever(small, [everything]).retrieve(QUERY, 4)) == 0
-    assert small.depths == [16]
+    assert small.depths == [8, 16]
     large = Fixed(many(500))
     assert len(GuardedRetriever(large, [everything], GuardPolicy(max_overfetch=16)).retrieve(QUERY, 4)) == 0
-    assert large.depths == [16, 32, 64]
+    assert large.depths == [8, 16, 32, 64]
 
 
 def test_repeated_hits_do_not_look_like_the_end_of_the_corpus() -> None:

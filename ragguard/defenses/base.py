@@ -5,13 +5,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import pairwise
 
 from ragguard.checks import positive
 from ragguard.errors import DefenseError, InvalidInputError
 from ragguard.protocols import Defense
-from ragguard.text import Canonical, canonical, words
+from ragguard.text import canonical, words
 from ragguard.types import Action, Certificate, Document, GuardedResult, Hit, Span, Verdict
 
 MAX_WORDS = 4096
@@ -76,7 +76,7 @@ class BaseDefense(ABC):
         forms = [canonical(hit.document.text) for hit in hits]
         unfit = {i: reason for i, form in enumerate(forms) if (reason := _unfit(form.text))}
         fit = [i for i in range(len(hits)) if i not in unfit]
-        judged = self.judge(query, [Hit(_with_text(hits[i].document, forms[i]), hits[i].score) for i in fit], k) if fit else []
+        judged = self.judge(query, [hits[i].with_text(forms[i].text) for i in fit], k) if fit else []
         if sorted(j.position for j in judged) != list(range(len(fit))):
             raise DefenseError(f"{self.name} must judge each of {len(fit)} candidates exactly once")
         verdicts: dict[int, Verdict] = {
@@ -86,7 +86,7 @@ class BaseDefense(ABC):
         for judgement in judged:
             i = fit[judgement.position]
             if not judgement.drop:
-                passed.append(Hit(hits[i].document, judgement.score))
+                passed.append(hits[i] if hits[i].score == judgement.score else Hit(hits[i].document, judgement.score))
             rank = None if judgement.drop else len(passed)
             action: Action = "drop" if rank is None else "demote" if i < k < rank else "keep"
             spans = tuple(forms[i].to_original(span) for span in judgement.spans)
@@ -169,7 +169,3 @@ def _unfit(text: str) -> str:
     if len(text) > MAX_WORDS and (count := len(words(text))) > MAX_WORDS:
         return f"The text has {count} words, more than the {MAX_WORDS} that are judged; split it at ingestion."
     return ""
-
-
-def _with_text(document: Document, form: Canonical) -> Document:
-    return document if document.text == form.text else replace(document, text=form.text)

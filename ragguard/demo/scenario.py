@@ -17,7 +17,7 @@ from ragguard.evaluation.example import Example
 from ragguard.evaluation.experiment import Experiment, System, steps
 from ragguard.evaluation.metrics import Row, rows
 from ragguard.index import DenseIndex
-from ragguard.retriever import GuardedRetriever, GuardPolicy
+from ragguard.retriever import GuardedRetriever
 
 BUDGET = Budget(documents=1)
 DATA = Path(__file__).parent / "data"
@@ -68,13 +68,11 @@ def play(*, questions: int, k: int, seed: int, step: Callable[[str], None]) -> O
     step("calibrating on the other questions")
     others = datasets.others(dataset, targets, len(dataset.queries), seed)
     guard = default_guard(encoder, index, dataset.documents, others, k=k, max_clean_query_loss=LOSS)
-    few = GuardPolicy(overfetch=2)  # masks are dear: half as many candidates as RAGPart keep the demo short
-
     systems = [
         System("none", lambda over: over, depth=1),
-        System("RAGPart", partial(GuardedRetriever, defenses=[ragpart]), ragpart.prepare, depth=4 * k),
-        System("RAGMask", partial(GuardedRetriever, defenses=[ragmask], policy=few), ragmask.prepare, depth=2 * k),
-        System("default guard", partial(GuardedRetriever, defenses=guard, policy=few), partial(prepare, guard), depth=2 * k),
+        System("RAGPart", partial(GuardedRetriever, defenses=[ragpart]), ragpart.prepare, depth=2 * k),
+        System("RAGMask", partial(GuardedRetriever, defenses=[ragmask]), ragmask.prepare, depth=2 * k),
+        System("default guard", partial(GuardedRetriever, defenses=guard), partial(prepare, guard), depth=2 * k),
     ]
     experiment = Experiment(index, encoder, targets, systems, k=k, timed=4, ingested=1, step=step)
     clean = experiment.clean()

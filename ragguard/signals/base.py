@@ -54,10 +54,15 @@ class Profile:
         return found
 
     @cached_property
+    def total(self) -> Vectors:
+        """Sum of the windows, shape (d,)."""
+        found: Vectors = self.vectors.sum(axis=0)
+        return found
+
+    @cached_property
     def centre(self) -> Vectors:
         """Normalised mean of the windows: a vector of the whole text that costs no further encoding; shape (d,)."""
-        mean: Vectors = self.vectors.mean(axis=0)
-        return mean / max(float(np.linalg.norm(mean)), 1e-6)
+        return self.total / max(float(np.linalg.norm(self.total)), 1e-6)
 
 
 class Candidates:

@@ -37,15 +37,15 @@ class Seam(Signal):
         same = rows[1:] == rows[:-1]
         neighbour[1:] |= near[:-1] & same
         neighbour[:-1] |= near[1:] & same
-        rest = ~neighbour
-        inside = np.zeros((2 * len(candidates.profiles), len(rows)), dtype=np.float32)
-        columns = np.arange(len(rows))
-        inside[2 * rows[near], columns[near]] = 1
-        inside[2 * rows[rest] + 1, columns[rest]] = 1
-        counts = inside.sum(axis=1, keepdims=True)
-        means = (inside @ candidates.vectors) / np.maximum(counts, 1)
-        coherence = np.einsum("ij,ij->i", means[::2], means[1::2])
-        coherence = np.where(counts[1::2, 0] > 0, coherence, WHOLE)
+        number, chosen = len(candidates.profiles), np.flatnonzero(neighbour)
+        belongs = rows[chosen] == np.arange(number)[:, None]
+        members = np.concatenate([belongs & near[chosen], belongs]).astype(np.float32)
+        counts = members.sum(axis=1)
+        sums = members @ candidates.vectors[chosen]
+        rest = np.stack([profile.total for profile in candidates.profiles]) - sums[number:]
+        left = np.array([len(profile.spans) for profile in candidates.profiles]) - counts[number:]
+        found = np.einsum("ij,ij->i", sums[:number], rest) / counts[:number] / np.maximum(left, 1)
+        coherence = np.where(left > 0, found, WHOLE)
         return np.asarray(candidates.best - WEIGHT * coherence, dtype=np.float64)
 
     def spans(self, candidates: Candidates, i: int) -> tuple[Span, ...]:

@@ -70,7 +70,7 @@ class RAGGuardRetriever(BaseRetriever):
             index: Any index whose `as_retriever` takes `similarity_top_k`.
             defenses: Applied in turn.
             top_k: How many nodes to return.
-            candidates: How many nodes are judged; None means the policy's `overfetch` (4) times `top_k`.
+            candidates: How many nodes are judged; None means the policy's `overfetch` (2) times `top_k`.
             kwargs: As for the constructor.
         """
         policy = kwargs.get("policy") or GuardPolicy()
