@@ -29,5 +29,9 @@ class DefenseError(RAGGuardError, RuntimeError):
     """A defense raised, or did not account for every candidate. The guard fails closed: nothing unguarded is returned."""
 
 
+class StoreError(RAGGuardError, OSError):
+    """A store of evidence cannot be opened, read or written. The guard fails closed."""
+
+
 class DeadlineExceededError(RAGGuardError, TimeoutError):
     """The query was not answered within the policy's deadline."""

@@ -57,9 +57,10 @@ class EvidenceBuilder:
         for start in range(0, len(names), BLOCK):
             block = names[start : start + BLOCK]
             built = self._plan.build([missing[key] for key in block], lambda pieces: encode_documents(self._encoder, pieces))
-            fresh = dict(zip(block, built, strict=True))
-            self._store.put(fresh)
-            known.update(fresh)
+            self._store.put(dict(zip(block, built, strict=True)))
+            # As any later query will see it: a store may round. One that is full may have forgotten some.
+            kept = zip(self._store.get(block), built, strict=True)
+            known.update(zip(block, (item or fresh for item, fresh in kept), strict=True))
         return [evidence for key in keys if (evidence := known[key]) is not None]
 
 
