@@ -37,6 +37,9 @@ AT_ONCE = 500
 WAIT_S = 30
 """How long one writer of an SQLite file waits for another."""
 
+ALONE: Mapping[str, str] = {"sqlite": "BEGIN IMMEDIATE", "postgresql": "SELECT pg_advisory_xact_lock(7296671)"}
+"""Statements after which one process at a time makes the tables."""
+
 _METADATA = sa.MetaData()
 _ABOUT = sa.Table("ragguard_store", _METADATA, sa.Column("version", sa.Integer, primary_key=True, autoincrement=False))
 _KINDS = sa.Table(
@@ -104,12 +107,13 @@ class SQLStore:
             self._engine = sa.create_engine(url if "://" in url else sa.URL.create("sqlite", database=url))
         except (sa.exc.ArgumentError, ImportError) as error:
             raise StoreError(f"cannot open {url!r} as a database: {error}") from error
-        if self._engine.dialect.name not in ("sqlite", "postgresql"):
+        if self._engine.dialect.name not in ALONE:
             raise StoreError(f"evidence is kept in SQLite or PostgreSQL, not in {self._engine.dialect.name}")
         self.name = self._engine.url.render_as_string()
         if self._engine.dialect.name == "sqlite":
             sa.event.listen(self._engine, "connect", _prepare_sqlite)
         with self._used("open") as connection:
+            connection.exec_driver_sql(ALONE[self._engine.dialect.name])
             _METADATA.create_all(connection)
             connection.execute(self._insert(_ABOUT).on_conflict_do_nothing(), {"version": SCHEMA})
             versions = connection.scalars(sa.select(_ABOUT.c.version)).all()
@@ -237,7 +241,7 @@ class SQLStore:
 
 def _prepare_sqlite(connection: Any, _: Any) -> None:
     """Readers do not wait for a writer, and a killed process leaves the file as it was after some whole transaction."""
-    for pragma in ("journal_mode=WAL", "synchronous=NORMAL", f"busy_timeout={1000 * WAIT_S}", "foreign_keys=ON"):
+    for pragma in (f"busy_timeout={1000 * WAIT_S}", "journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON"):
         connection.execute(f"PRAGMA {pragma}")
 
 
