@@ -93,12 +93,12 @@ def canonical(text: str) -> Canonical:
     Returns:
         The canonical form. Applying the function to its text changes nothing.
     """
-    if text.isascii() and not _SPECIAL_ASCII.search(text):
-        return Canonical(text, (0,), (0,), len(text))
     return _kept(text) if len(text) <= KEPT_LENGTH else _canonical(text)
 
 
 def _canonical(text: str) -> Canonical:
+    if text.isascii() and not _SPECIAL_ASCII.search(text):
+        return Canonical(text, (0,), (0,), len(text))
     clean, sources = _cleaned(text)
     runs = _composable_runs(clean)
     parts: list[str] = []

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
+from rapidfuzz import fuzz
+from rapidfuzz.distance import LCSseq
 
 from ragguard.demo.scenario import DATA
 from ragguard.evaluation.datasets import load
@@ -220,3 +222,12 @@ def test_signals_say_what_they_are() -> None:
     signals: Sequence[type[Signal]] = Signal.__subclasses__()
     assert len({signal.name for signal in signals}) == len(signals) >= 10
     assert all(signal.meaning and signal.cost and signal.computed in ("ingestion", "query") for signal in signals)
+
+
+@pytest.mark.parametrize("query", [QUERY, "the the the", " ".join(f"w{i}" for i in range(300))])
+def test_words_align_as_bytes_and_beyond_255_of_them_as_words(query: str) -> None:
+    seen = candidates(*TEXTS[:10], query, query=query)
+    wanted, texts = seen.coded
+    for profile, text in zip(seen.profiles, texts, strict=True):
+        assert fuzz.partial_ratio(wanted, text) == fuzz.partial_ratio(seen.words, profile.words)
+        assert LCSseq.similarity(wanted, text) == LCSseq.similarity(seen.words, profile.words)

@@ -267,10 +267,8 @@ class CalibratedGuard(BaseDefense):
         scores = {signal.name: signal(candidates) for signal in self._signals}
         found = suspicions(self.calibration.scales, scores)
         self._count(bool((found[:k] > self.threshold).any()))
-        judged = [
-            self._judgement(i, hits[i], float(found[i]), {name: float(one[i]) for name, one in scores.items()}, candidates)
-            for i in range(len(hits))
-        ]
+        told = [dict(zip(scores, row, strict=True)) for row in zip(*(one.tolist() for one in scores.values()), strict=True)]
+        judged = [self._judgement(i, hits[i], suspicion, told[i], candidates) for i, suspicion in enumerate(found.tolist())]
         guilty = [i for i, one in enumerate(judged) if (one.suspicion or 0) > self.threshold]
         if guilty and self.settings.policy == "raise":
             raise DefenseError("; ".join(f"document {hits[i].document.id!r}: {judged[i].reason}" for i in guilty))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar, Literal
@@ -19,6 +19,10 @@ Scores = NDArray[np.float64]
 
 NEAR = 0.8
 """Windows with at least this share of the best window's similarity carry a document's similarity to the query."""
+
+
+MOST_CODES = 255
+"""What a byte counts to."""
 
 
 @dataclass(frozen=True)
@@ -99,9 +103,28 @@ class Candidates:
         return found
 
     @cached_property
+    def coded(self) -> tuple[Sequence[Hashable], list[Sequence[Hashable]]]:
+        """The words of the query and of each candidate, for alignment: as bytes, 0 where the query lacks a word.
+
+        Aligning bytes takes a third of the time. A query of more than 255 different words stays as it is.
+        """
+        codes = {word: code for code, word in enumerate(dict.fromkeys(self.words), 1)}
+        if len(codes) > MOST_CODES:
+            return self.words, [profile.words for profile in self.profiles]
+        texts: list[Sequence[Hashable]] = []
+        for profile in self.profiles:
+            text = bytearray(len(profile.words))
+            for word, code in codes.items():
+                for place in profile.places.get(word, ()):
+                    text[place] = code
+            texts.append(bytes(text))
+        return bytes(codes[word] for word in self.words), texts
+
+    @cached_property
     def together(self) -> Scores:
         """Minus the logarithm of the share of the query that each candidate's best equally long part lacks, half a word added."""
-        found = np.array([fuzz.partial_ratio(self.words, profile.words) for profile in self.profiles])
+        wanted, texts = self.coded
+        found = np.array([fuzz.partial_ratio(wanted, text) for text in texts])
         return -np.log(1 - found / 100 + 0.5 / max(len(self.words), 1))
 
     @cached_property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
+from typing import TypeVar
 
 import numpy as np
 from rapidfuzz.distance import LCSseq
@@ -11,6 +12,8 @@ from rapidfuzz.distance import LCSseq
 from ragguard.signals.base import Candidates, Scores, Signal
 from ragguard.text import merge, words
 from ragguard.types import Span
+
+T = TypeVar("T")
 
 REACH = 150
 """Words over which the query may be dealt out. Texts that are longer are read in parts that overlap by half."""
@@ -32,9 +35,9 @@ class Scatter(Signal):
 
     def __call__(self, candidates: Candidates) -> Scores:
         """From the part with the longest common subsequence."""
-        wanted = candidates.words
+        wanted, texts = candidates.coded
         number = max(len(wanted), 1)
-        found = [max(LCSseq.similarity(wanted, part) for _, part in _parts(profile.words)) for profile in candidates.profiles]
+        found = [max(LCSseq.similarity(wanted, part) for _, part in _parts(text)) for text in texts]
         return -np.log(1 - np.array(found) / number + 0.5 / number) - candidates.together
 
     def spans(self, candidates: Candidates, i: int) -> tuple[Span, ...]:
@@ -53,7 +56,7 @@ class Scatter(Signal):
         return merge([Span(spans[j].start, spans[j + 1 if j + 1 in found else j].end) for j in found])
 
 
-def _parts(found: Sequence[str]) -> list[tuple[int, Sequence[str]]]:
+def _parts(found: Sequence[T]) -> list[tuple[int, Sequence[T]]]:
     if len(found) <= REACH:
         return [(0, found)]
     return [(start, found[start : start + REACH]) for start in range(0, len(found) - REACH // 2, REACH // 2)]
