@@ -122,6 +122,8 @@ def _latency(result: dict[str, Any]) -> str:
         ]
         for d in result["defenses"]
     ]
+    alone = f"{result['added_ms_p50']:.1f} ms (p99 {result['added_ms_p99']:.1f})"
+    lines.insert(0, ["**default guard**, no other system between", alone, f"{result['guarded_over_unguarded']:.2f}", ""])
     return _table(["defense", "added per query", "guarded / unguarded", "ingestion / plain embedding"], lines)
 
 
