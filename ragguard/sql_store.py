@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,17 +29,25 @@ except ImportError as error:
 LOGGER = logging.getLogger("ragguard")
 
 Precision: TypeAlias = Literal["fp16", "fp32"]
-FORMS: Mapping[str, type[np.floating[Any]]] = {"fp16": np.float16, "fp32": np.float32}
+FORMS: Mapping[str, str] = {"fp16": "<f2", "fp32": "<f4"}
 
 SCHEMA = 1
 AT_ONCE = 500
 """Texts that one statement asks for."""
 
 WAIT_S = 30
-"""How long one writer of an SQLite file waits for another."""
+"""How long one writer waits for another, and for a server; a statement may take ten times as long."""
+
+SECRETS = ("password", "passfile", "sslpassword")
+"""Not told of a URL's query, as its password is not."""
 
 ALONE: Mapping[str, str] = {"sqlite": "BEGIN IMMEDIATE", "postgresql": "SELECT pg_advisory_xact_lock(7296671)"}
 """Statements after which one process at a time makes the tables."""
+
+VACUUM: Mapping[str, Sequence[str]] = {
+    "sqlite": ("VACUUM", "PRAGMA wal_checkpoint(TRUNCATE)"),
+    "postgresql": ("VACUUM ragguard_evidence",),
+}
 
 _METADATA = sa.MetaData()
 _ABOUT = sa.Table("ragguard_store", _METADATA, sa.Column("version", sa.Integer, primary_key=True, autoincrement=False))
@@ -102,25 +111,17 @@ class SQLStore:
         if precision not in FORMS:
             raise InvalidInputError(f"precision must be one of {sorted(FORMS)}, not {precision!r}")
         self._form, self._recent = precision, MemoryStore(cached)
-        url = str(database)
-        try:
-            self._engine = sa.create_engine(url if "://" in url else sa.URL.create("sqlite", database=url))
-        except (sa.exc.ArgumentError, ImportError) as error:
-            raise StoreError(f"cannot open {url!r} as a database: {error}") from error
-        if self._engine.dialect.name not in ALONE:
-            raise StoreError(f"evidence is kept in SQLite or PostgreSQL, not in {self._engine.dialect.name}")
-        self.name = self._engine.url.render_as_string()
-        if self._engine.dialect.name == "sqlite":
-            sa.event.listen(self._engine, "connect", _prepare_sqlite)
+        self._engine, self._process = self._made(str(database)), os.getpid()
+        url = self._engine.url
+        self.name = url.difference_update_query(SECRETS).render_as_string()
         with self._used("open") as connection:
-            connection.exec_driver_sql(ALONE[self._engine.dialect.name])
-            _METADATA.create_all(connection)
-            connection.execute(self._insert(_ABOUT).on_conflict_do_nothing(), {"version": SCHEMA})
+            if not all(sa.inspect(connection).has_table(table) for table in _METADATA.tables):
+                connection.exec_driver_sql(ALONE[self._engine.dialect.name])
+                _METADATA.create_all(connection)
+                connection.execute(self._insert(_ABOUT).on_conflict_do_nothing(), {"version": SCHEMA})
             versions = connection.scalars(sa.select(_ABOUT.c.version)).all()
         if versions != [SCHEMA]:
-            raise StoreError(
-                f"{self.name} has evidence of version {sorted(versions)}, and this is {SCHEMA}; use another database"
-            )
+            raise StoreError(f"{self.name} has evidence of version {sorted(versions)}, not {SCHEMA}; use another database")
 
     def get(self, keys: Sequence[str]) -> list[Evidence | None]:
         """What is stored under each key, or None.
@@ -143,7 +144,8 @@ class SQLStore:
         Raises:
             StoreError: If the database cannot be written to.
         """
-        rows = {key: self._row(item) for key, item in items.items()}
+        rows = {key: self._row(key, item) for key, item in items.items()}
+        rounded = {key: _evidence(**row) for key, row in rows.items()}
         with self._used("write") as connection:
             for kind, keys in groupby(sorted(rows), key=_kind):
                 number = self._number(connection, kind)
@@ -153,7 +155,7 @@ class SQLStore:
                     index_elements=["kind", "content"], set_={name: fresh.excluded[name] for name in content}
                 )
                 connection.execute(whole, [{"kind": number, "content": _content(key), **rows[key]} for key in keys])
-        self._recent.put({key: _evidence(**row) for key, row in rows.items()})
+        self._recent.put(rounded)
 
     def kept(self) -> list[Kept]:
         """What is stored, by encoder and plan.
@@ -167,19 +169,26 @@ class SQLStore:
             return [Kept(name, count, round(int(total) / 1e6, 3)) for name, count, total in connection.execute(asked)]
 
     def vacuum(self, texts: Iterable[str]) -> int:
-        """Forget all but these canonical texts, give the room back to the disk, and return how many rows went.
+        """Forget all but these canonical texts, free their room, and return how many rows went.
+
+        SQLite gives the room back to the disk; PostgreSQL keeps it for what comes.
 
         Raises:
             StoreError: If the database cannot be written to.
         """
         wanted = {content_hash(text) for text in texts}
-        with self._used("write") as connection:
-            known = set(connection.scalars(sa.select(_EVIDENCE.c.content)))
-            gone = 0
-            for block in _blocks(known - wanted):
-                gone += connection.execute(sa.delete(_EVIDENCE).where(_EVIDENCE.c.content.in_(block))).rowcount
+        with self._used("read") as connection:
+            known = set(connection.scalars(sa.select(_EVIDENCE.c.content).distinct()))
+        gone = 0
+        for block in _blocks(sorted(known - wanted)):
+            with self._used("write") as connection:  # a transaction a block, so that nobody waits long
+                mine = _EVIDENCE.c.content.in_(block)
+                order = (_EVIDENCE.c.kind, _EVIDENCE.c.content)  # in which `put` locks, too
+                connection.execute(sa.select(*order).where(mine).order_by(*order).with_for_update())
+                gone += connection.execute(sa.delete(_EVIDENCE).where(mine)).rowcount
         with self._used("vacuum", isolation_level="AUTOCOMMIT") as connection:
-            connection.execute(sa.text("VACUUM"))
+            for statement in VACUUM[self._engine.dialect.name]:
+                connection.exec_driver_sql(statement)
         self._recent.clear()
         return gone
 
@@ -193,25 +202,54 @@ class SQLStore:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
         self.close()
 
+    def _made(self, database: str) -> sa.Engine:
+        try:
+            url = sa.make_url(database) if "://" in database else sa.URL.create("sqlite", database=database)
+            dialect = url.get_dialect().name
+            if dialect not in ALONE or url.get_dialect().is_async:
+                raise StoreError(
+                    f"evidence is kept in SQLite or PostgreSQL, through a driver that waits, not in {url.drivername}"
+                )
+            if dialect == "sqlite" and url.database in (None, "", ":memory:"):
+                raise StoreError("give the SQLite file a name; in memory, no store at all does the same")
+            options = (
+                {}
+                if dialect == "sqlite"
+                else {"connect_args": {} if "connect_timeout" in url.query else {"connect_timeout": WAIT_S}}
+            )
+            engine = sa.create_engine(url, pool_pre_ping=True, **options)
+        except (sa.exc.SQLAlchemyError, ImportError, TypeError, ValueError) as error:
+            # What was given may hold a password, and so may what is said of it.
+            scheme = database.partition("://")[0] if "://" in database else "sqlite"
+            raise StoreError(f"cannot open the {scheme} database: {type(error).__name__}; check its URL and its driver") from None
+        sa.event.listen(engine, "connect", _prepare[dialect])
+        return engine
+
     @contextmanager
     def _used(self, what: str, **options: Any) -> Iterator[sa.Connection]:
-        """A connection in a transaction."""
+        """A connection in a transaction; a forked process does not share its parent's."""
+        if self._process != os.getpid():
+            self._engine.dispose(close=False)
+            self._process = os.getpid()
         try:
             with self._engine.connect().execution_options(**options) as connection, connection.begin():
                 yield connection
-        except sa.exc.SQLAlchemyError as error:
+        except (sa.exc.SQLAlchemyError, TypeError, ValueError) as error:  # the latter from rows that cannot be decoded
             cause = getattr(error, "orig", None) or error
             raise StoreError(
                 f"cannot {what} {self.name}: {cause}. Nothing was stored by half. Check room, permissions and connection; "
-                "a damaged file may be deleted, since evidence can be computed again."
+                "a damaged file may be deleted when no store has it open, since evidence can be computed again."
             ) from error
 
     def _insert(self, table: sa.Table) -> Any:
         return (sqlite if self._engine.dialect.name == "sqlite" else postgresql).insert(table)
 
     def _number(self, connection: sa.Connection, kind: str) -> int:
+        asked = sa.select(_KINDS.c.id).where(_KINDS.c.name == kind)
+        if (known := connection.scalar(asked)) is not None:
+            return int(known)
         connection.execute(self._insert(_KINDS).on_conflict_do_nothing(), {"name": kind})
-        return int(connection.scalars(sa.select(_KINDS.c.id).where(_KINDS.c.name == kind)).one())
+        return int(connection.scalars(asked).one())
 
     def _read(self, connection: sa.Connection, keys: Sequence[str]) -> Iterator[tuple[str, Evidence]]:
         columns = (_EVIDENCE.c[name] for name in ("content", "form", "count", "spans", "vectors", "digest"))
@@ -219,15 +257,16 @@ class SQLStore:
         asked = asked.where(_EVIDENCE.c.content.in_(sa.bindparam("contents", expanding=True)))
         for kind, mine in groupby(keys, key=_kind):
             for block in _blocks(mine):
-                for row in connection.execute(asked, {"kind": kind, "contents": [_content(key) for key in block]}):
+                named = {_content(key): key for key in block}
+                for row in connection.execute(asked, {"kind": kind, "contents": list(named)}):
                     values = row._asdict()
-                    content, digest = values.pop("content"), values.pop("digest")
-                    if bytes(digest) == _digest(**values):
-                        yield f"{kind}|{content}", _evidence(**values)
+                    key, digest = named.get(values.pop("content"), ""), values.pop("digest")
+                    if bytes(digest) == _digest(key, **values):
+                        yield key, _evidence(**values)
                     else:
-                        LOGGER.warning(f"{self.name}: evidence of the text with hash {content} is damaged; it is computed again")
+                        LOGGER.warning(f"{self.name}: evidence under {key!r} is damaged; it is computed again")
 
-    def _row(self, item: Evidence) -> dict[str, Any]:
+    def _row(self, key: str, item: Evidence) -> dict[str, Any]:
         counts = [len(ranges) for ranges in item.spans]
         offsets = [offset for ranges in item.spans for span in ranges for offset in (span.start, span.end)]
         values: dict[str, Any] = {
@@ -236,13 +275,25 @@ class SQLStore:
             "spans": np.array([*counts, *offsets], dtype="<i4").tobytes(),
             "vectors": np.ascontiguousarray(item.vectors, dtype=FORMS[self._form]).tobytes(),
         }
-        return {**values, "digest": _digest(**values)}
+        return {**values, "digest": _digest(key, **values)}
 
 
 def _prepare_sqlite(connection: Any, _: Any) -> None:
     """Readers do not wait for a writer, and a killed process leaves the file as it was after some whole transaction."""
     for pragma in (f"busy_timeout={1000 * WAIT_S}", "journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON"):
         connection.execute(f"PRAGMA {pragma}")
+
+
+def _prepare_postgresql(connection: Any, _: Any) -> None:
+    """Nothing waits for ever, and text is UTF-8 whatever the database's own encoding is."""
+    with connection.cursor() as cursor:
+        cursor.execute(f"SET lock_timeout = '{WAIT_S}s'")
+        cursor.execute(f"SET statement_timeout = '{10 * WAIT_S}s'")
+        cursor.execute("SET client_encoding = 'UTF8'")
+    connection.commit()
+
+
+_prepare = {"sqlite": _prepare_sqlite, "postgresql": _prepare_postgresql}
 
 
 def _kind(key: str) -> str:
@@ -259,8 +310,9 @@ def _blocks(keys: Iterable[str]) -> Iterator[Collection[str]]:
         yield block
 
 
-def _digest(form: str, count: int, spans: bytes, vectors: bytes) -> bytes:
-    made = hashlib.blake2b(f"{form}:{count}:{len(spans)}:".encode(), digest_size=16)
+def _digest(key: str, form: str, count: int, spans: bytes, vectors: bytes) -> bytes:
+    """Over the key, too: a row that is found under a name that is not its own is damaged."""
+    made = hashlib.blake2b(f"{len(key)}:{key}:{form}:{count}:{len(spans)}:".encode(), digest_size=16)
     made.update(spans)
     made.update(vectors)
     return made.digest()
@@ -271,5 +323,6 @@ def _evidence(form: str, count: int, spans: bytes, vectors: bytes, **_: Any) -> 
     numbers = np.frombuffer(spans, dtype="<i4").tolist()
     counts, offsets = numbers[:count], iter(numbers[count:])
     ranges = tuple(tuple(Span(start, next(offsets)) for start in islice(offsets, length)) for length in counts)
-    rows = np.frombuffer(vectors, dtype=FORMS[form]).astype(np.float32).reshape(count, -1)
-    return Evidence(ranges, rows / np.linalg.norm(rows, axis=1, keepdims=True))
+    rows = np.frombuffer(vectors, dtype=FORMS[form]).astype(np.float32)
+    rows = rows.reshape(count, rows.size // max(count, 1))
+    return Evidence(ranges, rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), np.finfo(np.float32).tiny))

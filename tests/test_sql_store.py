@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import subprocess
 import sys
@@ -23,6 +24,7 @@ from ragguard.index import DenseIndex
 from ragguard.sql_store import SQLStore
 from ragguard.store import MemoryStore
 from ragguard.testing import DOCUMENTS, QUERY, WordHashEncoder
+from ragguard.text import content_hash
 from ragguard.types import Document, Evidence, Vectors
 
 TEXTS = [document.text for document in DOCUMENTS]
@@ -230,8 +232,11 @@ def test_what_cannot_be_written_is_an_error(tmp_path: Path) -> None:
     with SQLStore(path) as store:
         build(store, Counting(), TEXTS[:1])
     sealed = f"sqlite:///file:{path}?mode=ro&uri=true"
-    with pytest.raises(StoreError, match="readonly"):
-        SQLStore(sealed)
+    with SQLStore(sealed) as store:
+        build(store, known := Counting(), TEXTS[:1])
+        assert known.texts == 0
+        with pytest.raises(StoreError, match=r"cannot write .*readonly"):
+            build(store, Counting(), TEXTS[:2])
     path.write_bytes(b"no database at all" * 100)
     with pytest.raises(StoreError, match=r"not a database.*may be deleted"):
         SQLStore(path)
@@ -272,11 +277,113 @@ def test_a_server_that_goes_away_closes_the_guard(tmp_path: Path) -> None:
     assert "cannot read" in degraded.degraded[0]
 
 
-def test_a_password_is_not_told() -> None:
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql+psycopg://someone:secret@127.0.0.1:1/none",
+        "postgresql+psycopg://someone@127.0.0.1:1/none?password=secret",
+        "postgresql+nodriver://someone:secret@host/name",
+        "nope://someone:secret@host/name",
+        "postgresql+psycopg://someone:secret@host:port/name",
+        "mysql://someone:secret@host/name",
+    ],
+)
+def test_a_password_is_not_told(url: str) -> None:
     with pytest.raises(StoreError) as caught:
-        SQLStore("postgresql+psycopg://someone:secret@127.0.0.1:1/none")
+        SQLStore(url)
     assert "secret" not in str(caught.value)
-    assert "someone" in str(caught.value)
+    assert caught.value.__cause__ is None or "secret" not in str(caught.value.__cause__)
+
+
+@pytest.mark.parametrize("url", [":memory:", "sqlite://", "sqlite+aiosqlite:///x.db", "postgresql+psycopg_async://host/name"])
+def test_what_cannot_be_shared_between_threads_is_refused(url: str) -> None:
+    with pytest.raises(StoreError, match=r"SQLite"):
+        SQLStore(url)
+
+
+def test_a_row_under_another_name_is_damaged(database: str, caplog: pytest.LogCaptureFixture) -> None:
+    one, other = (Evidence(((),), np.eye(4, dtype=np.float32)[row : row + 1]) for row in (0, 1))
+    with SQLStore(database) as store:
+        store.put({"e|masks:5|a": one, "e|masks:5|b": other})
+    engine = sa.create_engine(database if "://" in database else f"sqlite:///{database}")
+    with engine.begin() as connection:
+        for old, new in (("a", "x"), ("b", "a"), ("x", "b")):
+            connection.execute(
+                sa.text("UPDATE ragguard_evidence SET content = :new WHERE content = :old"), {"old": old, "new": new}
+            )
+    engine.dispose()
+    with SQLStore(database) as store, caplog.at_level(logging.WARNING):
+        assert store.get(["e|masks:5|a", "e|masks:5|b"]) == [None, None]
+    assert len(caplog.records) == 2
+
+
+def test_flipped_bits_never_change_evidence(tmp_path: Path) -> None:
+    path = tmp_path / "e.db"
+    with SQLStore(path) as store:
+        made = dict(zip(TEXTS, build(store, Counting()), strict=True))
+        keys = [f"counting|masks:5:0.5|{content_hash(text)}" for text in TEXTS]
+        assert all(map(same, store.get(keys), made.values()))
+    whole = path.read_bytes()
+    rng = np.random.default_rng(0)
+    errors = 0
+    for number in range(150):
+        data = bytearray(whole)
+        for _ in range(1 + 7 * (number % 2)):
+            data[int(rng.integers(len(data)))] ^= 1 << int(rng.integers(8))
+        path.write_bytes(data)
+        for rest in tmp_path.glob("e.db-*"):
+            rest.unlink()
+        try:
+            with SQLStore(path) as store:
+                assert all(item is None or same(item, true) for item, true in zip(store.get(keys), made.values(), strict=True))
+        except StoreError:
+            errors += 1
+    assert errors < 150
+
+
+def test_texts_without_evidence_are_kept_too(database: str) -> None:
+    nothing = Evidence((), np.empty((0, 8), dtype=np.float32))
+    with SQLStore(database) as store:
+        store.put({"e|p|a": nothing, "no bar at all": nothing})
+    with SQLStore(database) as store:
+        assert [item is not None and len(item.spans) for item in store.get(["e|p|a", "no bar at all"])] == [0, 0]
+
+
+def test_a_forked_process_has_its_own_connection(database: str) -> None:
+    with SQLStore(database, cached=1) as store:
+        made = build(store, Counting())
+        child = os.fork()
+        wrong = sum(not same(*pair) for _ in range(30) for pair in zip(build(store, Counting()), made, strict=True))
+        if child == 0:
+            os._exit(int(wrong > 0))
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        assert wrong == 0
+
+
+def test_nothing_waits_for_ever(server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    database = postgres(server)
+    monkeypatch.setattr("ragguard.sql_store.WAIT_S", 1)
+    engine = sa.create_engine(database)
+    with SQLStore(database, cached=1) as store, engine.connect() as other:
+        build(store, Counting())
+        other.execute(sa.text("LOCK TABLE ragguard_evidence IN ACCESS EXCLUSIVE MODE"))
+        with pytest.raises(StoreError, match="timeout"):
+            build(store, Counting())
+    engine.dispose()
+
+
+def test_vacuum_and_writers_do_not_block_each_other(database: str) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    with SQLStore(database) as store, ThreadPoolExecutor(3) as pool:
+        work = [
+            pool.submit(build, store, Counting()),
+            pool.submit(store.vacuum, TEXTS[:2]),
+            pool.submit(build, store, Counting()),
+        ]
+        work += [pool.submit(store.vacuum, TEXTS[:2]) if i % 2 else pool.submit(build, store, Counting()) for i in range(12)]
+        for one in work:
+            one.result(60)
 
 
 def test_a_document_that_comes_back_is_known(tmp_path: Path) -> None:
