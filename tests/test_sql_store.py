@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -205,8 +206,6 @@ def test_two_ingestions_at_once_do_each_text_once(database: str) -> None:
 
 
 def test_many_threads_read_and_write(database: str) -> None:
-    from concurrent.futures import ThreadPoolExecutor
-
     with SQLStore(database, cached=1) as store, ThreadPoolExecutor(8) as pool:
         first = build(store, Counting())
         for found in pool.map(lambda _: build(store, Counting()), range(24)):
@@ -373,15 +372,10 @@ def test_nothing_waits_for_ever(server: Any, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_vacuum_and_writers_do_not_block_each_other(database: str) -> None:
-    from concurrent.futures import ThreadPoolExecutor
-
     with SQLStore(database) as store, ThreadPoolExecutor(3) as pool:
-        work = [
-            pool.submit(build, store, Counting()),
-            pool.submit(store.vacuum, TEXTS[:2]),
-            pool.submit(build, store, Counting()),
-        ]
-        work += [pool.submit(store.vacuum, TEXTS[:2]) if i % 2 else pool.submit(build, store, Counting()) for i in range(12)]
+        work: list[Future[Any]] = []
+        for _ in range(6):
+            work += [pool.submit(build, store, Counting()), pool.submit(store.vacuum, TEXTS[:2])]
         for one in work:
             one.result(60)
 
