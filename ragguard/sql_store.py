@@ -252,17 +252,16 @@ class SQLStore:
         return int(connection.scalars(asked).one())
 
     def _read(self, connection: sa.Connection, keys: Sequence[str]) -> Iterator[tuple[str, Evidence]]:
-        columns = (_EVIDENCE.c[name] for name in ("content", "form", "count", "spans", "vectors", "digest"))
+        columns = (_EVIDENCE.c[name] for name in ("content", "digest", "form", "count", "spans", "vectors"))
         asked = sa.select(*columns).join(_KINDS).where(_KINDS.c.name == sa.bindparam("kind"))
         asked = asked.where(_EVIDENCE.c.content.in_(sa.bindparam("contents", expanding=True)))
         for kind, mine in groupby(keys, key=_kind):
             for block in _blocks(mine):
                 named = {_content(key): key for key in block}
-                for row in connection.execute(asked, {"kind": kind, "contents": list(named)}):
-                    values = row._asdict()
-                    key, digest = named.get(values.pop("content"), ""), values.pop("digest")
-                    if bytes(digest) == _digest(key, **values):
-                        yield key, _evidence(**values)
+                for content, digest, *values in connection.execute(asked, {"kind": kind, "contents": list(named)}):
+                    key = named.get(content, "")
+                    if bytes(digest) == _digest(key, *values):
+                        yield key, _evidence(*values)
                     else:
                         LOGGER.warning(f"{self.name}: evidence under {key!r} is damaged; it is computed again")
 
@@ -320,9 +319,10 @@ def _digest(key: str, form: str, count: int, spans: bytes, vectors: bytes) -> by
 
 def _evidence(form: str, count: int, spans: bytes, vectors: bytes, **_: Any) -> Evidence:
     """As it was, its vectors rounded and of unit length again."""
-    numbers = np.frombuffer(spans, dtype="<i4").tolist()
-    counts, offsets = numbers[:count], iter(numbers[count:])
-    ranges = tuple(tuple(Span(start, next(offsets)) for start in islice(offsets, length)) for length in counts)
+    numbers = np.frombuffer(spans, dtype="<i4")
+    every = iter([Span(start, end) for start, end in numbers[count:].reshape(-1, 2).tolist()])
+    ranges = tuple(tuple(islice(every, length)) for length in numbers[:count].tolist())
     rows = np.frombuffer(vectors, dtype=FORMS[form]).astype(np.float32)
     rows = rows.reshape(count, rows.size // max(count, 1))
-    return Evidence(ranges, rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), np.finfo(np.float32).tiny))
+    norms = np.sqrt(np.einsum("ij,ij->i", rows, rows))
+    return Evidence(ranges, rows / np.maximum(norms, np.finfo(np.float32).tiny)[:, None])
