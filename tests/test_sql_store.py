@@ -140,7 +140,7 @@ def test_what_was_damaged_is_computed_again(database: str, caplog: pytest.LogCap
             connection.execute(change, {"data": bytes(data), "content": content})
     engine.dispose()
     encoder = Counting()
-    with SQLStore(database) as store, caplog.at_level(logging.WARNING):
+    with SQLStore(database) as store, caplog.at_level(logging.WARNING, "ragguard"):
         assert all(map(same, build(store, encoder), made))
     assert len([one for one in caplog.records if "damaged" in one.message]) == len(TEXTS)
     with SQLStore(database) as store:
@@ -311,7 +311,7 @@ def test_a_row_under_another_name_is_damaged(database: str, caplog: pytest.LogCa
                 sa.text("UPDATE ragguard_evidence SET content = :new WHERE content = :old"), {"old": old, "new": new}
             )
     engine.dispose()
-    with SQLStore(database) as store, caplog.at_level(logging.WARNING):
+    with SQLStore(database) as store, caplog.at_level(logging.WARNING, "ragguard"):
         assert store.get(["e|masks:5|a", "e|masks:5|b"]) == [None, None]
     assert len(caplog.records) == 2
 
