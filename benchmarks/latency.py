@@ -100,9 +100,9 @@ def _added(
     for _ in range(ROUNDS):
         for query in queries:
             encode_one_query(encoder, query)
-            before = _ms(lambda query=query: index.retrieve(query, K))  # type: ignore[misc]
+            before = milliseconds(lambda query=query: index.retrieve(query, K))  # type: ignore[misc]
             plain.append(before)
-            added.append(_ms(lambda query=query: guarded.retrieve(query, K)) - before)  # type: ignore[misc]
+            added.append(milliseconds(lambda query=query: guarded.retrieve(query, K)) - before)  # type: ignore[misc]
     return median(plain), added
 
 
@@ -124,8 +124,8 @@ def _masks(index: DenseIndex, encoder: CachedEncoder, queries: Sequence[str]) ->
 
         with encoder.live():
             fresh = RAGMask(encoder)
-            scoring.append((_ms(lambda: score(store)), _ms(lambda: score(MemoryStore()))))
-            whole.append((_ms(lambda: ready(query, hits, K)), _ms(lambda: fresh(query, hits, K))))  # noqa: B023
+            scoring.append((milliseconds(lambda: score(store)), milliseconds(lambda: score(MemoryStore()))))
+            whole.append((milliseconds(lambda: ready(query, hits, K)), milliseconds(lambda: fresh(query, hits, K))))  # noqa: B023
         one, other = ready(query, hits, K), fresh(query, hits, K)
         same += [verdict.action for verdict in one.verdicts] == [verdict.action for verdict in other.verdicts]
     return {
@@ -135,7 +135,8 @@ def _masks(index: DenseIndex, encoder: CachedEncoder, queries: Sequence[str]) ->
     }
 
 
-def _ms(work: Callable[[], object]) -> float:
+def milliseconds(work: Callable[[], object]) -> float:
+    """How long it takes."""
     start = time.perf_counter()
     work()
     return 1000 * (time.perf_counter() - start)

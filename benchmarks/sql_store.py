@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import tempfile
-import time
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 from benchmarks.compare_defenses import CACHE
+from benchmarks.latency import milliseconds
 from ragguard.defenses import CalibratedGuard
 from ragguard.encoders import OFFLINE_MODEL, SentenceTransformerEncoder
 from ragguard.evaluation import datasets, report
@@ -86,13 +85,7 @@ def _warm_ms(builder: EvidenceBuilder, texts: list[list[str]]) -> float:
 
 
 def _ms(builder: EvidenceBuilder, texts: list[list[str]]) -> float:
-    return round(median(_timed(lambda some=some: builder.get(some)) for some in texts), 3)  # type: ignore[misc]
-
-
-def _timed(work: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    work()
-    return 1000 * (time.perf_counter() - start)
+    return round(median(milliseconds(lambda some=some: builder.get(some)) for some in texts), 3)  # type: ignore[misc]
 
 
 if __name__ == "__main__":
