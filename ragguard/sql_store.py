@@ -205,24 +205,21 @@ class SQLStore:
     def _made(self, database: str) -> sa.Engine:
         try:
             url = sa.make_url(database) if "://" in database else sa.URL.create("sqlite", database=database)
-            dialect = url.get_dialect().name
-            if dialect not in ALONE or url.get_dialect().is_async:
+            dialect = url.get_dialect()
+            if dialect.name not in ALONE or dialect.is_async:
                 raise StoreError(
-                    f"evidence is kept in SQLite or PostgreSQL, through a driver that waits, not in {url.drivername}"
+                    f"evidence is kept in SQLite or PostgreSQL by a plain driver, not in {url.drivername}"
                 )
-            if dialect == "sqlite" and url.database in (None, "", ":memory:"):
+            if dialect.name == "sqlite" and url.database in (None, "", ":memory:"):
                 raise StoreError("give the SQLite file a name; in memory, no store at all does the same")
-            options = (
-                {}
-                if dialect == "sqlite"
-                else {"connect_args": {} if "connect_timeout" in url.query else {"connect_timeout": WAIT_S}}
-            )
+            hurried = dialect.name == "postgresql" and "connect_timeout" not in url.query
+            options = {"connect_args": {"connect_timeout": WAIT_S}} if hurried else {}
             engine = sa.create_engine(url, pool_pre_ping=True, **options)
         except (sa.exc.SQLAlchemyError, ImportError, TypeError, ValueError) as error:
             # What was given may hold a password, and so may what is said of it.
             scheme = database.partition("://")[0] if "://" in database else "sqlite"
             raise StoreError(f"cannot open the {scheme} database: {type(error).__name__}; check its URL and its driver") from None
-        sa.event.listen(engine, "connect", _prepare[dialect])
+        sa.event.listen(engine, "connect", _prepare[dialect.name])
         return engine
 
     @contextmanager
