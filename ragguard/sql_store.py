@@ -207,9 +207,7 @@ class SQLStore:
             url = sa.make_url(database) if "://" in database else sa.URL.create("sqlite", database=database)
             dialect = url.get_dialect()
             if dialect.name not in ALONE or dialect.is_async:
-                raise StoreError(
-                    f"evidence is kept in SQLite or PostgreSQL by a plain driver, not in {url.drivername}"
-                )
+                raise StoreError(f"evidence is kept in SQLite or PostgreSQL by a plain driver, not in {url.drivername}")
             if dialect.name == "sqlite" and url.database in (None, "", ":memory:"):
                 raise StoreError("give the SQLite file a name; in memory, no store at all does the same")
             hurried = dialect.name == "postgresql" and "connect_timeout" not in url.query
