@@ -9,7 +9,7 @@ LINKS := $(shell d=$$($(PYTHON) -m pip config get global.find-links 2>/dev/null)
 export HF_HUB_OFFLINE ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: setup demo test check bench clean
+.PHONY: setup demo test check bench nightly clean
 
 setup: $(VENV)/.ready
 
@@ -35,6 +35,11 @@ check: setup
 
 bench: setup
 	$(BIN)/python -m benchmarks.run
+	$(BIN)/python -m benchmarks.ratios
+
+nightly: setup
+	$(BIN)/python -m benchmarks.run --out out/nightly closed_form latency sql_store
+	$(BIN)/python -m benchmarks.ratios --fresh out/nightly
 
 clean:
 	rm -rf $(VENV) out build dist
