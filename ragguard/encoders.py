@@ -84,7 +84,7 @@ class SentenceTransformerEncoder:
         self._model = loaded.to(getattr(torch, dtype)).eval()
         self._batch_size = batch_size or (CPU_BATCH if self._model.device.type == "cpu" else GPU_BATCH)
         self._progress = progress
-        self._lock = _Turns()  # fast tokenizers refuse to be shared while they run
+        self._lock = _one_tokenizes_at_a_time(self._model)
         self._name = f"{_fingerprint(self._model)}@{dtype}"
         dimension = self._model.get_embedding_dimension() if hasattr(self._model, "get_embedding_dimension") else None
         self._dimension = int(dimension or self._encode_pieces(self._model.encode_document, ["a"], bar=False).shape[1])
@@ -181,8 +181,7 @@ class SentenceTransformerEncoder:
             for start in range(0, len(order), self._batch_size):
                 batch = order[start : start + self._batch_size]
                 deadline.check()
-                with self._lock:  # for one batch only: a query waits for no corpus, but for its batch
-                    out = method([texts[i] for i in batch], batch_size=self._batch_size, show_progress_bar=False)
+                out = method([texts[i] for i in batch], batch_size=self._batch_size, show_progress_bar=False)
                 rows.append(np.asarray(out, dtype=np.float32))
                 shown.update(len(batch))
         found = np.concatenate(rows)
@@ -203,6 +202,27 @@ class _Turns:
 
     def __exit__(self, *_: object) -> None:
         self._now.release()
+
+    def __deepcopy__(self, _: object) -> _Turns:
+        return self  # a copied model still tokenizes by the original's tokenizer
+
+
+def _one_tokenizes_at_a_time(model: SentenceTransformer) -> _Turns:
+    """Lock a model's tokenizer, which refuses to be shared while it runs, and nothing else: forward passes run side by side."""
+    turns = getattr(model, "_ragguard_turns", None)
+    if isinstance(turns, _Turns):  # another encoder has the same model
+        return turns
+    turns = _Turns()
+    name = "preprocess" if hasattr(model, "preprocess") else "tokenize"  # sentence-transformers 6, 5
+    tokenize = getattr(model, name)
+
+    def in_turn(*args: Any, **kwargs: Any) -> object:
+        with turns:
+            return tokenize(*args, **kwargs)
+
+    setattr(model, name, in_turn)
+    model._ragguard_turns = turns  # type: ignore[assignment]
+    return turns
 
 
 class _Splitter:
