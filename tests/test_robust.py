@@ -22,7 +22,7 @@ from ragguard.protocols import Defense, Encoder
 from ragguard.retriever import GuardedRetriever
 from ragguard.store import MemoryStore
 from ragguard.testing import DefenseContract, WordHashEncoder
-from ragguard.types import Document
+from ragguard.types import Document, Vectors
 
 DEMO = load(DATA)
 NAME = "q-geology-2"  # Which volcanic eruption caused the year without a summer in 1816?
@@ -151,7 +151,7 @@ def test_a_shared_store_embeds_no_window_twice() -> None:
     class Counted(WordHashEncoder):
         embedded = 0
 
-        def encode_document(self, texts: Sequence[str]) -> np.ndarray:  # type: ignore[type-arg]
+        def encode_document(self, texts: Sequence[str]) -> Vectors:
             self.embedded += len(texts)
             return super().encode_document(texts)
 
@@ -177,7 +177,7 @@ SAYS_THE_SAME = {
 
 def test_a_paraphrase_does_not_win_for_a_passage_about_something_else(encoder: SentenceTransformerEncoder) -> None:
     cached = CachedEncoder(encoder)
-    made = RobustScore.fitted(cached, dense(cached), DEMO.documents, CLEAN, k=5, store=MemoryStore())
+    made = RobustScore.fitted(cached, dense(cached), DEMO.documents, CLEAN[:10], k=5)
     (poison,) = Paraphrase(DEMO.documents, prepared=SAYS_THE_SAME)([target(DEMO, NAME)], Budget(1))
     index = dense(cached, [*DEMO.documents, poison])
     hits = index.retrieve(DEMO.queries[NAME], 10)
