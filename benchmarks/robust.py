@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,6 +71,9 @@ RESTS: dict[str, Callable[[Vectors, Vectors], float]] = {
 CHOSEN = next(iter(RESTS))
 
 
+Mask: TypeAlias = NDArray[np.bool_]
+
+
 @dataclass(frozen=True)
 class Seen:
     """One query's candidates, best first.
@@ -85,11 +88,11 @@ class Seen:
     similarities: NDArray[np.float64]
     rests: Mapping[str, NDArray[np.float64]]
 
-    def top(self, guard: Sequence[tuple[Any, float]], name: str = CHOSEN, line: tuple[float, float] | None = None) -> list[int]:
-        """The top k places after guards, ranked by the robust score where there is a line."""
+    def top(self, left: Mask, name: str = CHOSEN, line: tuple[float, float] | None = None) -> list[int]:
+        """The top k places among those that are left, ranked by the robust score where there is a line."""
         scores = self.similarities if line is None else np.minimum(self.similarities, line[0] + line[1] * self.rests[name])
-        left = np.flatnonzero(~suspicious(self.asked, guard)) if guard else np.arange(len(scores))
-        found: list[int] = left[np.argsort(-scores[left], kind="stable")][:K].tolist()
+        places = np.flatnonzero(left)
+        found: list[int] = places[np.argsort(-scores[places], kind="stable")][:K].tolist()
         return found
 
 
@@ -122,33 +125,37 @@ def measure(name: str, folder: Path) -> dict[str, Any]:
     asking = Asking(name, folder, WRITTEN if name == "nq_dev" else TARGETS)
     looking = Looking(asking)
     clean = looking(asking.clean())
-    attacked = {
-        trial.attack: (trial.family, looking(found))
-        for spec, count in ATTACKS[name]
-        for trial, found in asking.under(spec, count=count)
-    }
+    families: dict[str, str] = {}
+    attacked: dict[str, list[Seen]] = {}
+    for spec, count in ATTACKS[name]:
+        for trial, found in asking.under(spec, count=count):
+            families[trial.attack], attacked[trial.attack] = trial.family, looking(found)
     free, fixed = clean[: len(asking.others)], clean[len(asking.others) :]
     tables: dict[tuple[str, str, float | None], _Row] = {}
     for split in range(SPLITS):
         order = np.random.default_rng([SEED, split]).permutation(len(free))
         calibrating = [free[i] for i in order[: asking.calibrating]]
-        evaluated = [*fixed, *(free[i] for i in order[asking.calibrating :])]
+        evaluated = {"": [*fixed, *(free[i] for i in order[asking.calibrating :])], **attacked}
         guard = [calibrated([one.asked for one in calibrating], DEFAULT, LOSS)]
-        tables.setdefault(("none", "", None), _Row()).add([], evaluated, attacked)
-        tables.setdefault(("default", "", None), _Row()).add(guard, evaluated, attacked)
+        everything = {
+            what: [(one, np.ones(len(one.similarities), dtype=bool)) for one in seen] for what, seen in evaluated.items()
+        }
+        guarded = {what: [(one, ~suspicious(one.asked, guard)) for one in seen] for what, seen in evaluated.items()}
+        tables.setdefault(("none", "", None), _Row()).add(everything)
+        tables.setdefault(("default", "", None), _Row()).add(guarded)
         similarities = np.concatenate([one.similarities for one in calibrating])
         for of in RESTS:
             rests = np.concatenate([one.rests[of] for one in calibrating])
             for quantile in QUANTILES:
                 row = tables.setdefault(("default+robust", of, quantile), _Row())
-                row.add(guard, evaluated, attacked, of, fit(rests, similarities, quantile))
+                row.add(guarded, of, fit(rests, similarities, quantile))
     return {
         "dataset": name,
         "documents": len(asking.dataset.documents),
         "queries": len(clean),
         "calibrating": asking.calibrating,
         "rows": [
-            {"system": system, "rest": of, "quantile": quantile, **row.rates(attacked)}
+            {"system": system, "rest": of, "quantile": quantile, **row.rates(families)}
             for (system, of, quantile), row in tables.items()
         ],
     }
@@ -162,38 +169,38 @@ class _Row:
         self._values: dict[str, dict[str, list[float]]] = {}
 
     def add(
-        self,
-        guard: Sequence[tuple[Any, float]],
-        evaluated: Sequence[Seen],
-        attacked: Mapping[str, tuple[str, Sequence[Seen]]],
-        name: str = CHOSEN,
-        line: tuple[float, float] | None = None,
+        self, seen: Mapping[str, Sequence[tuple[Seen, Mask]]], name: str = CHOSEN, line: tuple[float, float] | None = None
     ) -> None:
-        """Count one split."""
+        """Count one split: clean queries under no name, attacked ones under their attack's, each with what the guard left."""
         self._lines += [line] if line else []
-        for one in evaluated:
-            found = one.top(guard, name, line)
-            self._count("clean_loss", one, set(found) != set(range(min(K, len(one.similarities)))))
-            self._count("clean_sr", one, one.asked.relevant[found].any())
-        for attack, (_, seen) in attacked.items():
-            for one in seen:
-                found = one.top(guard, name, line)
-                self._count(f"asr {attack}", one, one.asked.poisoned[found].any())
+        for attack, pairs in seen.items():
+            for one, left in pairs:
+                found = one.top(left, name, line)
                 self._count(f"sr {attack}", one, one.asked.relevant[found].any())
+                self._count(f"asr {attack}", one, one.asked.poisoned[found].any())
+                self._count(f"loss {attack}", one, set(found) != set(range(min(K, len(left)))))
 
     def _count(self, what: str, one: Seen, value: object) -> None:
         self._values.setdefault(what, {}).setdefault(one.asked.query_id, []).append(bool(value))
 
-    def rates(self, attacked: Mapping[str, tuple[str, Sequence[Seen]]]) -> dict[str, Any]:
+    def rates(self, families: Mapping[str, str]) -> dict[str, Any]:
         """Pooled over splits."""
-        rates = {what: pooled(values) for what, values in self._values.items()}
+
+        def rate(what: str) -> list[float]:
+            return pooled(self._values[what])
+
         return {
             "line": [round(mean(line[i] for line in self._lines), 4) for i in (0, 1)] if self._lines else None,
-            "clean_loss": rates["clean_loss"],
-            "clean_sr": rates["clean_sr"],
+            "clean_loss": rate("loss "),
+            "clean_sr": rate("sr "),
             "attacks": {
-                attack: {"family": family, "targets": len(seen), "asr": rates[f"asr {attack}"], "sr": rates[f"sr {attack}"]}
-                for attack, (family, seen) in attacked.items()
+                name: {
+                    "family": family,
+                    "targets": len(self._values[f"asr {name}"]),
+                    "asr": rate(f"asr {name}"),
+                    "sr": rate(f"sr {name}"),
+                }
+                for name, family in families.items()
             },
         }
 
