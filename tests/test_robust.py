@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from functools import cache
 
@@ -17,12 +18,13 @@ from ragguard.errors import InvalidInputError
 from ragguard.evaluation.bm25 import BM25Index
 from ragguard.evaluation.cache import CachedEncoder
 from ragguard.evaluation.datasets import load, target
+from ragguard.evaluation.registry import Bench, build_system
 from ragguard.index import DenseIndex
 from ragguard.protocols import Defense, Encoder
 from ragguard.retriever import GuardedRetriever
 from ragguard.store import MemoryStore
 from ragguard.testing import DefenseContract, WordHashEncoder
-from ragguard.types import Document, Vectors
+from ragguard.types import Document, GuardedResult, Vectors
 
 DEMO = load(DATA)
 NAME = "q-geology-2"  # Which volcanic eruption caused the year without a summer in 1816?
@@ -94,17 +96,18 @@ def test_a_rest_that_says_nothing_leaves_a_constant_bound() -> None:
 
 def test_the_quantile_is_the_share_that_stays() -> None:
     encoder = WordHashEncoder()
+    index = dense(encoder)
     for quantile in (0.5, 0.9):
-        made = RobustScore.fitted(encoder, dense(encoder), DEMO.documents, CLEAN, quantile=quantile, k=5, store=STORE)
-        found = [made(query, dense(encoder).retrieve(query, 10), 10) for query in CLEAN]
+        made = RobustScore.fitted(encoder, index, DEMO.documents, CLEAN, quantile=quantile, k=5, store=STORE)
+        found = [made(query, index.retrieve(query, 10), 10) for query in CLEAN]
         same = [hit in result.candidates for result in found for hit in result]
         assert np.mean(same) == pytest.approx(quantile, abs=0.01)
 
 
 def test_nothing_moves_up_but_by_what_moves_down() -> None:
-    encoder = WordHashEncoder()
+    index = dense(WordHashEncoder())
     for query in CLEAN[:10]:
-        hits = dense(encoder).retrieve(query, 10)
+        hits = index.retrieve(query, 10)
         result = fake()(query, hits, 5)
         before = {hit.document.id: hit.score for hit in hits}
         after = {hit.document.id: hit.score for hit in (*result.kept, *result.reserve)}
@@ -126,6 +129,16 @@ def test_scores_that_are_no_cosines_keep_their_order() -> None:
     assert [hit.document.id for hit in free(CLEAN[0], hits, 10)] == [hit.document.id for hit in hits]
     with pytest.raises(InvalidInputError, match="was fitted to cosines"):
         fake()(CLEAN[0], hits, 5)
+
+
+def test_a_bench_knows_it_by_name() -> None:
+    encoder = WordHashEncoder()
+    bench = Bench(DEMO, encoder, encoder, {}, tuple(CLEAN), dense(encoder), 5, 0, STORE)  # type: ignore[arg-type]
+    system = build_system("default(max_clean_query_loss=0.05)+robust(quantile=0.9)", bench)
+    assert re.fullmatch(r"CalibratedGuard\(0.05\) \+ SourceQuota\(limit=\d\) \+ RobustScore\(.* \* rest\)", system.name)
+    result = system.over(bench.corpus).retrieve(CLEAN[0], 5)
+    assert isinstance(result, GuardedResult)
+    assert result.certificates[-1].bound == 66
 
 
 def test_what_cannot_be_fitted_is_refused() -> None:

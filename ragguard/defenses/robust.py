@@ -122,9 +122,13 @@ class RobustScore(BaseDefense):
             raise InvalidInputError(f"{len(found)} different queries that find documents are too few; give at least {LEAST}")
         unfitted = cls(encoder, a=0, b=0, cosines=_are_cosines(encoder, found), store=store)
         unfitted._windows.get(list({hit.document.text: None for hits in found.values() for hit in hits}))  # in large batches
-        pairs = [unfitted._look(encode_one_query(encoder, text), hits) for text, hits in found.items()]
-        rests = [rest(each) for _, windows, _ in pairs for each in windows]
-        a, b = fit(rests, np.concatenate([similarities for similarities, _, _ in pairs]), quantile)
+        rests: list[float] = []
+        similarities: list[float] = []
+        for text, hits in found.items():
+            given, windows, _ = unfitted._look(encode_one_query(encoder, text), hits)
+            similarities += given.tolist()
+            rests += map(rest, windows)
+        a, b = fit(rests, similarities, quantile)
         return cls(encoder, a=a, b=b, cosines=unfitted.settings.cosines, store=store)
 
     def prepare(self, documents: Sequence[Document]) -> None:
@@ -151,8 +155,8 @@ class RobustScore(BaseDefense):
         """How much of a document must be touched before the bound moves with it."""
         touched = 100 * (SHARE - 1) // SHARE
         statement = (
-            f"A document of whose windows of {WINDOW} words an attacker wrote into at most {touched} % scores at most "
-            f"{self.settings.a:.2f} + {self.settings.b:.2f} * the similarity of the nearest of the others."
+            f"A document of whose windows of {WINDOW} words an attacker wrote into at most {touched} % scores at most a + b * "
+            f"the similarity of the nearest of the others (a = {self.settings.a:.3g}, b = {self.settings.b:.3g})."
         )
         return (Certificate(self.name, touched, statement, "the others are not his; no later defense raises a score"),)
 
