@@ -72,7 +72,11 @@ SHORT = {
 
 def _short(defense: str) -> str:
     guard, _, quota = defense.partition(" + SourceQuota(")
-    return "**default guard**" if quota and guard.startswith("CalibratedGuard(") else SHORT.get(defense, defense)
+    return (
+        "**default guard**"
+        if quota and " + " not in quota and guard.startswith("CalibratedGuard(")
+        else SHORT.get(defense, defense)
+    )
 
 
 def _compare(result: dict[str, Any]) -> str:
@@ -192,6 +196,10 @@ def _robust(result: dict[str, Any]) -> str:
             rates = [f"{row[key][0]:.3f}" for row in _chosen(found)]
             lines.append([f"**{found['dataset']}, clean: {title}**", *rates])
     rows = _chosen(result["datasets"][0])
+    under = [[attack["sr"][0] for attack in row["attacks"].values()] for row in rows]
+    lines.append(
+        [f"**{result['datasets'][0]['dataset']}, attacked: SR@10, mean**", *(f"{sum(one) / len(one):.3f}" for one in under)]
+    )
     for attack, first in rows[0]["attacks"].items():
         title = attack if len(attack) < LONG else f"{attack.partition('+')[0]} x{attack.count('+') + 1}"
         cells = [row["attacks"][attack]["asr"] for row in rows]
