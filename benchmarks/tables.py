@@ -50,6 +50,9 @@ def _paper_rows(result: dict[str, Any]) -> str:
 MATTERS = 0.05
 """Rise of an attack's ASR from which a signal counts for it."""
 
+LONG = 40
+"""Characters of an attack's name from which its places are counted instead."""
+
 SHORT = {
     "none": "none",
     "RAGPart(N=5, k=3)": "RAGPart",
@@ -69,7 +72,11 @@ SHORT = {
 
 def _short(defense: str) -> str:
     guard, _, quota = defense.partition(" + SourceQuota(")
-    return "**default guard**" if quota and guard.startswith("CalibratedGuard(") else SHORT.get(defense, defense)
+    return (
+        "**default guard**"
+        if quota and " + " not in quota and guard.startswith("CalibratedGuard(")
+        else SHORT.get(defense, defense)
+    )
 
 
 def _compare(result: dict[str, Any]) -> str:
@@ -181,7 +188,49 @@ def _flood(_: dict[str, Any]) -> str:
     return _table(["poisoned of 5, SR@5", "undefended", "default", "default, then flood", "flood alone"], lines)
 
 
+def _robust(result: dict[str, Any]) -> str:
+    """What the robust score after the default guard costs on every corpus, and what it stops on the first, by quantile."""
+    lines = []
+    for found in result["datasets"]:
+        for title, key in (("queries harmed", "clean_loss"), ("SR@10", "clean_sr")):
+            rates = [f"{row[key][0]:.3f}" for row in _chosen(found)]
+            lines.append([f"**{found['dataset']}, clean: {title}**", *rates])
+    rows = _chosen(result["datasets"][0])
+    under = [[attack["sr"][0] for attack in row["attacks"].values()] for row in rows]
+    lines.append(
+        [f"**{result['datasets'][0]['dataset']}, attacked: SR@10, mean**", *(f"{sum(one) / len(one):.3f}" for one in under)]
+    )
+    for attack, first in rows[0]["attacks"].items():
+        title = attack if len(attack) < LONG else f"{attack.partition('+')[0]} x{attack.count('+') + 1}"
+        cells = [row["attacks"][attack]["asr"] for row in rows]
+        rates = [f"{rate:.2f} ({low:.2f}-{high:.2f})" if 0 < rate < 1 else f"{rate:.2f}" for rate, low, high in cells]
+        lines.append([f"{title} ({first['family']}), {first['targets']} queries", *rates])
+    return _table(["ASR@10", "undefended", "default", *(f"+ robust, quantile {row['quantile']}" for row in rows[2:])], lines)
+
+
+def _chosen(found: dict[str, Any]) -> list[dict[str, Any]]:
+    """Without defense, the default guard, and the robust score after it as it is shipped, from the highest quantile."""
+    rows = found["rows"]
+    shipped = [row for row in rows if row["quantile"] and row["rest"] == rows[2]["rest"]]
+    return [*rows[:2], *sorted(shipped, key=lambda row: -float(row["quantile"]))]
+
+
+def _rests(result: dict[str, Any]) -> str:
+    """Queries harmed, SR and mean ASR of paraphrases in one or two places, by what the rest is and by quantile."""
+    rows = [row for row in result["datasets"][0]["rows"] if row["quantile"]]
+    planted = [name for name in rows[0]["attacks"] if name.startswith("paraphrase") and "fragment" not in name]
+    quantiles = sorted({row["quantile"] for row in rows}, reverse=True)
+    lines = []
+    for rest in dict.fromkeys(row["rest"] for row in rows):
+        mine = {row["quantile"]: row for row in rows if row["rest"] == rest}
+        cells = [(mine[one], sum(mine[one]["attacks"][name]["asr"][0] for name in planted) / len(planted)) for one in quantiles]
+        lines.append([rest, *(f"{row['clean_loss'][0]:.2f}, {row['clean_sr'][0]:.3f}, {asr:.2f}" for row, asr in cells)])
+    return _table(["harmed, SR@10, ASR@10", *(f"quantile {one}" for one in quantiles)], lines)
+
+
 TABLES = {
+    "robust": _robust,
+    "rests": _rests,
     "flood": _flood,
     "guard": _guard,
     "ablation": _ablation,
