@@ -10,7 +10,7 @@ from typing import Any
 import faiss
 import numpy as np
 
-from ragguard.defenses.ragpart import combination_matrix, combination_scores, votes
+from ragguard.defenses.combinations import Combinations, votes
 from ragguard.evaluation import report
 
 DOCUMENTS, DIMENSION, P, QUERIES = 20_000, 384, 10, 9
@@ -25,7 +25,7 @@ def measure() -> dict[str, Any]:
     for (n, k), target in SETTINGS.items():
         vectors = generator.normal(size=(DOCUMENTS, n, DIMENSION)).astype(np.float32) + np.float32(0.05)
         vectors = np.asarray(vectors / np.linalg.norm(vectors, axis=2, keepdims=True), dtype=np.float32)
-        members = combination_matrix(n, k)
+        every = Combinations.of(n, k)
         stored = []
         for chosen in combinations(range(n), k):
             means = vectors[:, list(chosen)].mean(axis=1)
@@ -43,7 +43,7 @@ def measure() -> dict[str, Any]:
                 naive[index.search(query[None], P)[1][0]] += 1
             middle = time.perf_counter()
             similarities = np.asarray(flat @ query, dtype=np.float32).reshape(DOCUMENTS, n)
-            ours = votes(combination_scores(similarities, grams, members), P)
+            ours = votes(every.scores(similarities, grams), P)
             end = time.perf_counter()
             naive_ms.append((middle - start) * 1000)
             ours_ms.append((end - middle) * 1000)
