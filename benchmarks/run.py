@@ -7,16 +7,15 @@ import json
 import sys
 from pathlib import Path
 
-from benchmarks import closed_form, contested, latency, paper_rows, scaling, sql_store
+from benchmarks import closed_form, contested, fragment_search, latency, paper_rows, scaling, sql_store
 
 RESULTS = Path(__file__).parent / "results"
 
 
 def main() -> None:
     """Run those named on the command line, or all."""
-    every = {
-        module.__name__.rpartition(".")[2]: module for module in (closed_form, contested, latency, paper_rows, scaling, sql_store)
-    }
+    modules = (closed_form, contested, fragment_search, latency, paper_rows, scaling, sql_store)
+    every = {module.__name__.rpartition(".")[2]: module for module in modules}
     unknown = set(sys.argv[1:]) - set(every)
     if unknown:
         raise SystemExit(f"unknown benchmark {sorted(unknown)}; there are {sorted(every)}")

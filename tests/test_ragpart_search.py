@@ -44,6 +44,7 @@ def unit(rows: NDArray[Any]) -> Vectors:
 def corpus(generator: np.random.Generator, kind: str, documents: int) -> tuple[Vectors, Vectors]:
     """Fragments, shape (documents, N, DIMENSION), and a query."""
     query = unit(generator.normal(size=DIMENSION))
+    wide: NDArray[Any]
     noise = generator.normal(size=(documents, N, DIMENSION))
     topics = generator.normal(size=(documents, 1, DIMENSION))
     vectors = unit(noise if kind == "unrelated" else 2 * topics + noise)
@@ -78,17 +79,23 @@ def test_the_proven_result_is_that_of_scoring_every_document(kind: str, monkeypa
     monkeypatch.setattr(ragpart_search, "FIRST_DEPTH", 2)  # so that the first search proves little
     taken: list[int] = []
     take = FragmentIndex.take
-    monkeypatch.setattr(FragmentIndex, "take", lambda self, rows: (taken.append(len(rows)), take(self, rows))[1])
+
+    def counted(self: FragmentIndex, rows: NDArray[np.int64]) -> Vectors:
+        taken.append(len(rows))
+        return take(self, rows)
+
+    monkeypatch.setattr(FragmentIndex, "take", counted)
     for seed in range(50):
         generator = np.random.default_rng(seed)
         vectors, query = corpus(generator, kind, 120)
         p, share = [(None, None), (1, None), (3, 0.4), (2, None)][seed // N % 4]
         search, defense = bound(vectors, query, k=1 + seed % N, p=p, min_share=share)
         result = search.retrieve("query", 5)
-        order = sorted(range(120), key=lambda row: content_hash(" ".join(f"w{row}x{place}" for place in range(N))))
-        exact = defense.fragments([" ".join(f"w{row}x{place}" for place in range(N)) for row in order])
-        similarities = np.stack([one.vectors for one in exact]).astype(np.float64) @ search._index.encoder.encode_query(["query"])[0]
-        scores = defense.combinations.scores(similarities, np.stack([one.gram for one in exact]).astype(np.float64))
+        texts = [" ".join(f"w{row}x{place}" for place in range(N)) for row in range(120)]
+        order = sorted(range(120), key=lambda row: content_hash(texts[row]))
+        evidence = defense.fragments([texts[row] for row in order])
+        similarities = np.stack([one.vectors for one in evidence]).astype(np.float64) @ query
+        scores = defense.combinations.scores(similarities, np.stack([one.gram for one in evidence]).astype(np.float64))
         ranked = defense.rank(scores.astype(np.float32), 5, 120)
         names = [f"d{order[judged.position]}" for judged in ranked]
         assert [hit.document.id for hit in result.kept] == [n for n, j in zip(names, ranked, strict=True) if not j.drop][:5]
@@ -107,7 +114,7 @@ def test_no_combination_scores_above_its_bound(kind: str) -> None:
         vectors, query = corpus(np.random.default_rng(seed), kind, 50)
         grams = vectors @ vectors.transpose(0, 2, 1)
         for k in range(1, N + 1):
-            search, defense = bound(vectors[:1], query, k=k)
+            _, defense = bound(vectors[:1], query, k=k)
             shortest = least_lengths(grams, k)
             made = ragpart_search._Corpus(0, (), {}, None, grams, shortest)
             scores = defense.combinations.scores(vectors.astype(np.float64) @ query, grams.astype(np.float64))

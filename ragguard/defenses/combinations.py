@@ -6,15 +6,17 @@ import math
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations, islice
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ragguard.types import Vectors
+Floats: TypeAlias = NDArray[np.floating[Any]]
+"""float32, or float64 where results must not depend on what else is computed with them."""
 
 MAX_COMBINATIONS = 4096
-"""Above this many combinations a seeded sample of this many votes. Of the 184,756 at N=20, k=10 it leaves the shares of 40
-candidates within 0.030 of those of all (`Combinations.error`) and ranks them in 25 ms; all would take 76 (benchmarks/closed_form.py)."""
+"""Above this many combinations a seeded sample of this many votes. At N=20, k=10 that leaves the vote shares of 40 candidates
+within 0.030 of those of all 184,756 (`Combinations.error`), in the time that benchmarks/closed_form.py measures."""
 
 CONFIDENCE = 0.95
 """Of the stated error of a sample: in at least this share of the draws no candidate's share is farther off."""
@@ -69,7 +71,7 @@ class Combinations:
         counts = self.members.T[i] * self.members.T[j] * np.where(i < j, 2, 1)[:, None]
         return i, j, counts.astype(np.float32)
 
-    def scores(self, similarities: Vectors, grams: Vectors) -> Vectors:
+    def scores(self, similarities: Floats, grams: Floats) -> Floats:
         """Cosine of the query with the normalised mean of each combination's fragments, without forming that mean.
 
         Args:
@@ -80,7 +82,7 @@ class Combinations:
             Shape (documents, combinations); 0 where the fragments of a combination cancel out.
         """
         i, j, counts = self._pairs
-        scores: Vectors = similarities @ self.members.T
+        scores: Floats = similarities @ self.members.T
         squares = grams[:, i, j] @ counts
         squares[squares <= 1e-12] = np.inf
         scores /= np.sqrt(squares, out=squares)
@@ -89,8 +91,8 @@ class Combinations:
     def error(self, documents: int) -> float:
         """How far vote shares may lie from those of all combinations: for every one of these documents at once, in 95 % of draws.
 
-        The bound of Hoeffding for draws without replacement, in Serfling's form (1974, corollary 1.1), over all documents. It says
-        nothing of texts written by someone who knows the seed; certificates hold against him, too (`certified`).
+        Hoeffding's bound without replacement, in Serfling's form (1974, corollary 1.1), over all documents. It says nothing
+        of texts written by someone who knows the seed; certificates hold against him, too (`certified`).
         """
         left = 1 - (len(self) - 1) / self.total
         return math.sqrt(left * math.log(2 * documents / (1 - CONFIDENCE)) / (2 * len(self))) if self.sampled else 0.0
@@ -112,14 +114,14 @@ class Combinations:
         return bound
 
 
-def thresholds(scores: Vectors, p: int) -> Vectors:
+def thresholds(scores: Floats, p: int) -> Floats:
     """The p-th highest score of each combination, from scores of shape (documents, combinations); shape (combinations,)."""
     columns = np.ascontiguousarray(scores.T)  # one combination a row: partitioned in place, not in strides
     at = len(scores) - p
     return np.partition(columns, at, axis=1)[:, at]
 
 
-def votes(scores: Vectors, p: int) -> NDArray[np.int64]:
+def votes(scores: Floats, p: int) -> NDArray[np.int64]:
     """How many combinations place each document in their top p; ties at the p-th place go to earlier rows.
 
     Args:

@@ -22,7 +22,7 @@ LINKS = 32
 
 
 class FragmentIndex:
-    """Fragments of a corpus, found by similarity and given back by row. Not changed once made, so safe to use from many threads."""
+    """Fragments of a corpus, found by similarity and given back by row. Never changed, so safe to use from many threads."""
 
     def __init__(self, vectors: Vectors, kind: FragmentSearch) -> None:
         """Index unit vectors.
@@ -43,7 +43,7 @@ class FragmentIndex:
         if kind == "flat":
             self._index = faiss.IndexFlatIP(dimension)
         elif kind == "ivf":
-            cells = max(1, min(count // 39, int(4 * math.sqrt(count))))  # FAISS asks for 39 vectors a cell, and 4 sqrt(n) cells
+            cells = max(1, min(count // 39, int(4 * math.sqrt(count))))  # both from FAISS's guidelines
             self._index = faiss.IndexIVFFlat(faiss.IndexFlatIP(dimension), dimension, cells, faiss.METRIC_INNER_PRODUCT)
             self._index.train(vectors)
             self._index.nprobe = math.ceil(cells * PROBED)

@@ -10,14 +10,15 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from ragguard.checks import an_encoder
 from ragguard.defenses.base import BaseDefense, Judgement, judgeable
-from ragguard.defenses.combinations import Combinations, votes
+from ragguard.defenses.combinations import Combinations, Floats, votes
 from ragguard.errors import InvalidInputError
 from ragguard.evidence import EvidenceBuilder, FragmentPlan
 from ragguard.protocols import Encoder, EvidenceStore
 from ragguard.store import MemoryStore
 from ragguard.text import content_hash
-from ragguard.types import Certificate, Document, Evidence, Hit, Vectors
+from ragguard.types import Certificate, Document, Evidence, Hit
 from ragguard.vectors import encode_one_query
+
 
 class RAGPartSettings(BaseModel):
     """Settings of RAGPart.
@@ -113,7 +114,7 @@ class RAGPart(BaseDefense):
         scores = self.combinations.scores(vectors @ encode_one_query(self.encoder, query), grams)
         return [replace(judged, position=order[judged.position]) for judged in self.rank(scores, k, len(texts))]
 
-    def rank(self, scores: Vectors, k: int, among: int) -> list[Judgement]:
+    def rank(self, scores: Floats, k: int, among: int) -> list[Judgement]:
         """Vote and rank.
 
         Args:

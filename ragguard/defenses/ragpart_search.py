@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ragguard.checks import positive, query_text
-from ragguard.defenses.combinations import thresholds, votes
+from ragguard.defenses.combinations import Floats, thresholds, votes
 from ragguard.defenses.fragment_index import FragmentIndex, FragmentSearch
 from ragguard.defenses.ragpart import RAGPart
 from ragguard.errors import InvalidInputError
@@ -40,20 +40,22 @@ class _Corpus:
 
     def reach(self, similarity: float, k: int) -> NDArray[np.float64]:
         """The most that combinations of k fragments can score, of documents none of whose fragments exceeds a similarity."""
-        everything = np.full(len(self.shortest), np.inf)
-        return np.maximum(np.divide(k * similarity, self.shortest, out=everything, where=self.shortest > 0), similarity)
+        most = np.full(len(self.shortest), np.inf)
+        np.divide(k * similarity, self.shortest, out=most, where=self.shortest > 0)
+        np.maximum(most, similarity, out=most)
+        return most
 
 
 class RAGPartSearch:
     """A retriever in which RAGPart's combinations vote among all documents of an index, not among candidates.
 
     Only documents that can matter are scored. The fragments most similar to the query are fetched; let no other be more similar
-    than t. A combination S of a document of which nothing was fetched scores (sum of its k similarities) / ||sum of its fragments||
-    <= k * t / L if t >= 0, and <= t if t < 0, where L is the least length of such a sum, since that length is at most k.
-    L^2 >= the k smallest diagonal entries plus twice the k (k - 1) / 2 smallest others of the document's Gram matrix. Documents
-    whose bound reaches the lowest score that any combination votes for are scored, too, or more fragments are fetched, until none
-    is left: all others have no vote. With `flat` search t is a fact, so the result is that of scoring every document. `ivf` and
-    `hnsw` may have overlooked a fragment above t, and `GuardedResult.approximate` says so.
+    than t. A combination of a document of which nothing was fetched scores (sum of its k similarities) / (length of the sum of
+    its fragments). That is at most k t / L if t >= 0, where L is the least such length; and at most t if t < 0, since no such
+    length exceeds k. L^2 is at least the k smallest diagonal entries, plus twice the k (k - 1) / 2 smallest others, of the
+    document's Gram matrix. Documents whose bound reaches the lowest score that any combination votes for are scored, too, or more
+    fragments are fetched, until none is left: all others have no vote. With `flat` search t is a fact, so the result is that of
+    scoring every document. `ivf` and `hnsw` may have overlooked a fragment above t, and `GuardedResult.approximate` says so.
 
     Follows the index: fragments are looked up and indexed again after documents were added or deleted.
     """
@@ -132,7 +134,7 @@ class RAGPartSearch:
 
     def _scored(
         self, corpus: _Corpus, fragments: FragmentIndex, vector: Vectors, k: int, rows: Sequence[int]
-    ) -> tuple[NDArray[np.int64], Vectors]:
+    ) -> tuple[NDArray[np.int64], Floats]:
         """Given documents, and every other that can get a vote or fill up the top k: rows, rising, and their scores."""
         total, n = corpus.grams.shape[:2]
         enough = min(total, max(self._defense.settings.p or k, k))
@@ -155,14 +157,14 @@ class RAGPartSearch:
         every = np.arange(total)
         return every, self._scores(corpus, fragments, vector, every)
 
-    def _scores(self, corpus: _Corpus, fragments: FragmentIndex, vector: Vectors, rows: NDArray[np.int64]) -> Vectors:
-        """Added up in double precision and then rounded, so that documents alike have equal scores whichever are scored with them."""
+    def _scores(self, corpus: _Corpus, fragments: FragmentIndex, vector: Vectors, rows: NDArray[np.int64]) -> Floats:
+        """Added up in double precision, then rounded: documents alike score equally, whichever are scored with them."""
         n = corpus.grams.shape[1]
         taken = fragments.take((rows[:, None] * n + np.arange(n)).ravel()).astype(np.float64)
         similarities = (taken @ vector.astype(np.float64)).reshape(len(rows), n)
         return self._defense.combinations.scores(similarities, corpus.grams[rows].astype(np.float64)).astype(np.float32)
 
-    def _floor(self, scores: Vectors, k: int) -> float:
+    def _floor(self, scores: Floats, k: int) -> float:
         """What a document must reach to get a vote among these or, where fewer than k have any, to fill up by its mean score."""
         p = min(self._defense.settings.p or k, len(scores))
         floor = float(thresholds(scores, p).min())
