@@ -7,16 +7,15 @@ import dataclasses
 import json
 from pathlib import Path
 
-from benchmarks import closed_form, contested, latency, paper_rows, scaling, sql_store
+from benchmarks import closed_form, contested, fragment_search, latency, paper_rows, scaling, sql_store
 
+MODULES = (closed_form, contested, fragment_search, latency, paper_rows, scaling, sql_store)
 RESULTS = Path(__file__).parent / "results"
 
 
 def main() -> None:
     """Run those named on the command line, or all."""
-    every = {
-        module.__name__.rpartition(".")[2]: module for module in (closed_form, contested, latency, paper_rows, scaling, sql_store)
-    }
+    every = {module.__name__.rpartition(".")[2]: module for module in MODULES}
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", help=f"which of {', '.join(every)}; all without any", metavar="NAME")
     parser.add_argument("--out", type=Path, default=RESULTS, help="a folder")

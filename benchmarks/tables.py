@@ -113,10 +113,37 @@ def _scaling(result: dict[str, Any]) -> str:
 
 def _closed_form(result: dict[str, Any]) -> str:
     lines = [
-        [f"N={s['n']}, k={s['k']}", str(s["combinations"]), f"{s['times_faster']:.1f}x", f"{s['times_smaller']:.1f}x"]
+        [
+            f"N={s['n']}, k={s['k']}",
+            f"{s['combinations']:,}",
+            f"{s['times_faster']:.1f}x",
+            f"{s['times_smaller']:.1f}x",
+            f"{s['ours_ms']:.0f} ms",
+            "none",
+        ]
         for s in result["settings"]
     ]
-    return _table(["RAGPart", "combinations", "faster", "smaller"], lines)
+    s = result["sampled"]
+    name = f"N={s['n']}, k={s['k']}, {s['candidates']} candidates"
+    voting = f"{s['voting']:,} of {s['combinations']:,}"
+    error = f"within {s['stated_error']:.3f} (largest seen {s['largest_error']:.3f})"
+    lines.append([name, voting, "", f"{s['times_smaller']:,}x", f"{s['ms']:.0f} ms", error])
+    return _table(["RAGPart", "combinations", "faster", "smaller", "a query", "error of vote shares"], lines)
+
+
+def _fragment_search(result: dict[str, Any]) -> str:
+    lines = []
+    for row in result["rows"]:
+        line = [row["search"], f"{row['ms']:.1f} ms", "", "", "", ""]
+        if "proven" in row:
+            line[2:] = [
+                f"{row['proven']:.0%}",
+                f"{row['recall_at_10']:.3f}",
+                f"{row['same_top_10']:.0%}",
+                f"{row['build_s']:.0f} s",
+            ]
+        lines.append(line)
+    return _table(["fragments searched by", "a query", "proven exact", "recall@10", "exact top 10", "index made in"], lines)
 
 
 def _latency(result: dict[str, Any]) -> str:
@@ -236,6 +263,7 @@ TABLES = {
     "ablation": _ablation,
     "paper_rows": _paper_rows,
     "closed_form": _closed_form,
+    "fragment_search": _fragment_search,
     "latency": _latency,
     "compare": _compare,
     "scaling": _scaling,
