@@ -40,9 +40,11 @@ def measure() -> dict[str, Any]:
     import torch
 
     found = datasets.load(Path(folder) / "nq_dev")
-    documents = with_sources(found.documents[:DOCUMENTS], SEED)
-    here = {document.id for document in documents}
-    queries = [query for query_id, query in found.queries.items() if found.relevant[query_id] <= here]
+    asked = dict(list(found.queries.items())[: CALIBRATING + ASKED])
+    answers = frozenset().union(*(found.relevant[query_id] for query_id in asked))
+    queries = list(asked.values())
+    ordered = sorted(found.documents, key=lambda document: document.id not in answers)  # what answers them, then others
+    documents = with_sources(ordered[:DOCUMENTS], SEED)
     models: dict[str, SentenceTransformerEncoder] = {
         "torch fp32": SentenceTransformerEncoder.offline(device="cpu", progress=False),
         "ONNX fp32": OnnxEncoder.offline(precision="fp32", progress=False),
@@ -96,7 +98,7 @@ class _Judged:
     """What one encoder makes of the corpus: vectors, rankings, and the verdicts of defenses that were calibrated with it."""
 
     def __init__(self, encoder: CachedEncoder, documents: Sequence[Document], queries: Sequence[str]) -> None:
-        self.queries = queries[CALIBRATING : CALIBRATING + ASKED]
+        self.queries = queries[CALIBRATING:]
         self.vectors = encoder.encode_document([document.text for document in documents])
         self.query_vectors = encoder.encode_query(self.queries)
         index = DenseIndex(encoder)
