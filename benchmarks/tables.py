@@ -10,7 +10,7 @@ from typing import Any
 from benchmarks import scaling_plot
 
 ROOT = Path(__file__).parents[1]
-PAGES = (ROOT / "README.md", ROOT / "docs" / "study.md")
+PAGES = (ROOT / "README.md", ROOT / "docs" / "encoders.md", ROOT / "docs" / "study.md")
 IMAGES = ROOT / "docs" / "images"
 RESULTS = Path(__file__).parent / "results"
 
@@ -161,6 +161,22 @@ def _latency(result: dict[str, Any]) -> str:
     return _table(["defense", "added per query", "guarded / unguarded", "ingestion / plain embedding"], lines)
 
 
+def _encoders(result: dict[str, Any]) -> str:
+    lines = [
+        [
+            one["encoder"],
+            *(f"{one[f'{kind}_times_as_fast']:.1f}x" for kind in ("documents", "windows", "query")),
+            f"{one['document_cosine_mean']:.3f} ({one['document_cosine_min']:.3f})",
+            f"{one['top_10_overlap']:.1%}",
+            *(f"{one[f'{name}_verdicts_changed'] / one[f'{name}_verdicts']:.1%}" for name in ("guard", "ragmask")),
+            f"{one['guard_copies_dropped']}",
+        ]
+        for one in result["encoders"]
+    ]
+    fast, near = ["documents", "ten words", "a query"], ["cosine (least)", "top 10 the same"]
+    return _table(["", *fast, *near, "guard: verdicts changed", "RAGMask: changed", "guard: copies dropped"], lines)
+
+
 def _guard(result: dict[str, Any]) -> str:
     """ASR of every attack at several losses, and what clean queries lose at each."""
     rows = [row for row in result["rows"] if row["signals"] == "default"]
@@ -264,6 +280,7 @@ TABLES = {
     "paper_rows": _paper_rows,
     "closed_form": _closed_form,
     "fragment_search": _fragment_search,
+    "encoders": _encoders,
     "latency": _latency,
     "compare": _compare,
     "scaling": _scaling,

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ragguard.evaluation.metrics import Row
 
 CACHE = Path.home() / ".cache" / "ragguard"
+MODEL = "A sentence-transformers model, or onnx:int8 or onnx:fp32, or onnx:int8:MODEL; without it, the offline one."
 
 app = typer.Typer(
     name="ragguard",
@@ -100,7 +101,7 @@ def bench(
     tokens: Annotated[int | None, typer.Option(min=1, help="Longest poisoned document, in words.")] = None,
     together: Annotated[bool, typer.Option(help="Plant against all queries at once, as PoisonedRAG does.")] = False,
     retriever: Annotated[str, typer.Option(help="dense, bm25, or static.")] = "dense",
-    model: Annotated[str | None, typer.Option(help="A sentence-transformers model; without it, the offline one.")] = None,
+    model: Annotated[str | None, typer.Option(help=MODEL)] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the drawn queries and the attacks.")] = 0,
     cache: Annotated[Path, typer.Option(help="Folder of embeddings and triggers, kept between runs.")] = CACHE,
     resume: Annotated[bool, typer.Option(help="Go on with an interrupted run in the same folder.")] = False,
@@ -160,7 +161,7 @@ def calibrate(
     top_k: Annotated[int, typer.Option(min=1, help="Results per query, at most.")] = 10,
     confident: Annotated[bool, typer.Option(help="Hold the share with 95 % confidence, not on average.")] = False,
     poisoned: Annotated[float, typer.Option(help="Share of the queries that may have met poison already.")] = 0.0,
-    model: Annotated[str | None, typer.Option(help="A sentence-transformers model; without it, the offline one.")] = None,
+    model: Annotated[str | None, typer.Option(help=MODEL)] = None,
     cache: Annotated[Path, typer.Option(help="Folder of embeddings, kept between runs.")] = CACHE,
 ) -> None:
     """Calibrate the default guard on a corpus and clean queries, and write it to a file that CalibratedGuard.load reads."""

@@ -82,6 +82,7 @@ class SentenceTransformerEncoder:
             except Exception as error:
                 raise EncoderError(f"model {str(model)!r} could not be loaded: {error}") from error
         self._model = loaded.to(getattr(torch, dtype)).eval()
+        self._runs = self._model  # what embeds: a subclass may run it elsewhere
         self._batch_size = batch_size or (CPU_BATCH if self._model.device.type == "cpu" else GPU_BATCH)
         self._progress = progress
         self._lock = _one_tokenizes_at_a_time(self._model)
@@ -137,7 +138,7 @@ class SentenceTransformerEncoder:
         """
         if len(texts) == 1:
             return self._query(texts[0])[None, :]
-        return self._encode(self._model.encode_query, texts)
+        return self._encode(self._runs.encode_query, texts)
 
     def encode_document(self, texts: Sequence[str]) -> Vectors:
         """Embed documents, with the model's document prompt if it has one; shape (len(texts), d).
@@ -145,10 +146,10 @@ class SentenceTransformerEncoder:
         Raises:
             EncoderError: If the model returns vectors that are not finite or have no direction.
         """
-        return self._encode(self._model.encode_document, texts)
+        return self._encode(self._runs.encode_document, texts)
 
     def _encode_one_query(self, text: str) -> Vectors:
-        vector: Vectors = self._encode(self._model.encode_query, [text])[0]
+        vector: Vectors = self._encode(self._runs.encode_query, [text])[0]
         vector.flags.writeable = False  # shared by everyone who asks again
         return vector
 
