@@ -27,7 +27,7 @@ QUANTILE = 0.8
 
 SHARE = 3
 """One window in so many is the rest of a document. At the quantile of .8 this harms .37 of the clean queries of nq_dev and leaves
-paraphrases a mean ASR@10 of .16; half of the windows .42 and .25; two of five fragments, another encoding, .44 and .18 (ibid.)."""
+paraphrases a mean ASR@10 of .16; half of the windows .42 and .25; two of five fragments, another encoding, .44 and .18."""
 
 LEAST = 10
 """Queries to fit on, at least; about 200 pairs."""
