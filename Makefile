@@ -8,6 +8,7 @@ INTEGRATIONS := $(wildcard integrations/*)
 LINKS := $(shell d=$$($(PYTHON) -m pip config get global.find-links 2>/dev/null); [ -d "$$d" ] && echo "$$d")
 export HF_HUB_OFFLINE ?= 1
 export TOKENIZERS_PARALLELISM ?= false
+export HAYSTACK_TELEMETRY_ENABLED ?= False
 
 .PHONY: setup demo test check bench nightly clean
 
