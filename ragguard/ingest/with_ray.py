@@ -30,6 +30,7 @@ def work(job: Job, parts: Sequence[Part], workers: int | None = None) -> Iterato
         InvalidInputError: If Ray is not installed; and as a single worker, with all other errors.
     """
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # it warns of what Ray Data itself does
     try:
         import ray
         import ray.data
