@@ -1,4 +1,4 @@
-"""Write the tables of README and study, and their pictures, from the committed results, so that no number was typed."""
+"""Write the tables of README, study and sizing, and their pictures, from the committed results, so that no number was typed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from benchmarks import scaling_plot
 
 ROOT = Path(__file__).parents[1]
-PAGES = (ROOT / "README.md", ROOT / "docs" / "study.md")
+PAGES = (ROOT / "README.md", ROOT / "docs" / "study.md", ROOT / "docs" / "sizing.md")
 IMAGES = ROOT / "docs" / "images"
 RESULTS = Path(__file__).parent / "results"
 
@@ -181,7 +181,34 @@ def _flood(_: dict[str, Any]) -> str:
     return _table(["poisoned of 5, SR@5", "undefended", "default", "default, then flood", "flood alone"], lines)
 
 
+def _sizing(result: dict[str, Any]) -> str:
+    """By plan, for a million documents: passes and tokens of the encoder, hours at the measured rate, gigabytes."""
+    lines = [
+        [
+            f"{row['defense']} (`{row['plan']}`)",
+            f"{row['passes_per_document']:.1f}",
+            f"{row['tokens_per_document']:,.0f}",
+            f"{row['documents_per_second']:.1f}",
+            f"{1e6 / row['documents_per_second'] / 3600:,.0f}",
+            *(f"{row['bytes_per_document'][form] / 1e3:,.0f} GB" for form in ("fp16", "fp32")),
+        ]
+        for row in result["plans"]
+    ]
+    head = ["a million documents", "passes each", "tokens each (millions in all)", "documents a second", "hours", "fp16", "fp32"]
+    return _table(head, lines)
+
+
+def _sizing_stores(result: dict[str, Any]) -> str:
+    lines = [
+        [row["store"], str(row["workers"]), f"{row['written_per_second']:,}", f"{row['found_per_second']:,}"]
+        for row in result["stores"]
+    ]
+    return _table(["store", "workers", "written a second", "found a second"], lines)
+
+
 TABLES = {
+    "sizing": _sizing,
+    "sizing_stores": _sizing_stores,
     "flood": _flood,
     "guard": _guard,
     "ablation": _ablation,

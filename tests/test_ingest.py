@@ -26,8 +26,8 @@ from ragguard.evaluation.datasets import load_documents
 from ragguard.evaluation.registry import DEFENSES, WHOLE_CORPUS
 from ragguard.evidence import BLOCK
 from ragguard.ingest import Job, run
-from ragguard.ingest.parts import parts
 from ragguard.ingest.plans import PLANS
+from ragguard.ingest.reading import parts
 from ragguard.signals import CorpusModel, Profiles
 from ragguard.sql_store import SQLStore
 from ragguard.types import Vectors
@@ -249,7 +249,7 @@ def test_what_cannot_be_read_or_is_unknown_is_an_error(model: str, tmp_path: Pat
     ):
         with pytest.raises(InvalidInputError, match=message):
             run(job, sources)
-    monkeypatch.setattr("ragguard.ingest.parts.LONGEST", 10)
+    monkeypatch.setattr("ragguard.ingest.reading.LONGEST", 10)
     with pytest.raises(InvalidInputError, match=r"c\.jsonl:1 has more than 10 bytes"):
         run(job, [good])
     for wrong, message in (

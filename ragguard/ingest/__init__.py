@@ -5,8 +5,8 @@ cut into the same blocks, on one machine or with Ray.
 """
 
 from ragguard.ingest.job import Done, Job, Refusal
-from ragguard.ingest.parts import Part, parts
 from ragguard.ingest.plans import plan
+from ragguard.ingest.reading import Part, parts
 from ragguard.ingest.running import ENGINES, Report, run
 
 __all__ = ["ENGINES", "Done", "Job", "Part", "Refusal", "Report", "parts", "plan", "run"]

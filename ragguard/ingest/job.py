@@ -10,8 +10,8 @@ from ragguard.defenses.base import unfit
 from ragguard.encoders import SentenceTransformerEncoder
 from ragguard.evaluation.datasets import document
 from ragguard.evidence import BLOCK, EvidenceBuilder
-from ragguard.ingest.parts import Part
 from ragguard.ingest.plans import plan
+from ragguard.ingest.reading import Part
 from ragguard.protocols import Encoder
 from ragguard.sql_store import Precision, SQLStore
 from ragguard.text import canonical, content_hash

@@ -13,7 +13,7 @@ from pathlib import Path
 from ragguard.checks import positive
 from ragguard.errors import DuplicateDocumentError, EncoderError, InvalidInputError, StoreError
 from ragguard.ingest.job import Done, Job, Refusal
-from ragguard.ingest.parts import Part, parts
+from ragguard.ingest.reading import Part, parts
 from ragguard.sql_store import Kept
 
 TOLD = 1000

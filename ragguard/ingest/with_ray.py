@@ -12,7 +12,7 @@ from typing import Any
 from ragguard import errors
 from ragguard.errors import InvalidInputError, RAGGuardError
 from ragguard.ingest.job import Done, Job, Refusal, Worker
-from ragguard.ingest.parts import Part
+from ragguard.ingest.reading import Part
 
 
 def work(job: Job, parts: Sequence[Part], workers: int | None = None) -> Iterator[Done]:
