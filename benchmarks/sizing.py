@@ -23,6 +23,9 @@ from ragguard.text import canonical, words
 from ragguard.types import Evidence, Span, Vectors
 
 SEED, DOCUMENTS, ROUNDS = 0, 64, 3
+CUT, SMALL = 24, 5
+"""Texts that are embedded in one block and, again, in small ones, to see what the company of a text does to its vectors."""
+
 DEFENSES = ("default", "ragpart", "ragmask")
 WINDOWS, BLOCKS = 25, 4
 """Vectors of each text that the store is timed with, and blocks of such texts each writer writes."""
@@ -96,8 +99,24 @@ def measure() -> dict[str, Any]:
         words_per_document=round(sum(len(words(text)) for text in texts) / DOCUMENTS, 1),
         rounds=ROUNDS,
         plans=rows,
+        other_blocks=_other_blocks(encoder, texts[:CUT]),
         stores=_stores(encoder.dimension),
     )
+
+
+def _other_blocks(encoder: SentenceTransformerEncoder, texts: Sequence[str]) -> dict[str, Any]:
+    """How far fragments in fp16 differ where the same texts are cut into other blocks."""
+    found = plan("ragpart")
+    one = EvidenceBuilder(encoder, found, MemoryStore()).get(texts)
+    builder = EvidenceBuilder(encoder, found, MemoryStore())
+    other = [item for start in range(0, len(texts), SMALL) for item in builder.get(texts[start : start + SMALL])]
+    pairs = [(a.vectors.astype(np.float16), b.vectors.astype(np.float16)) for a, b in zip(one, other, strict=True)]
+    return {
+        "documents": len(pairs),
+        "differing": sum(not np.array_equal(a, b) for a, b in pairs),
+        "share_of_numbers": round(float(np.mean([np.mean(a != b) for a, b in pairs])), 6),
+        "by_at_most": float(max(np.abs(a.astype(float) - b.astype(float)).max() for a, b in pairs)),
+    }
 
 
 def _bytes(evidence: Sequence[Evidence], form: Precision) -> int:
