@@ -74,13 +74,13 @@ class BaseDefense(ABC):
         if repeated:
             raise InvalidInputError(f"candidates must have unique ids; repeated: {repeated}")
         forms = [canonical(hit.document.text) for hit in hits]
-        unfit = {i: reason for i, form in enumerate(forms) if (reason := unfit(form.text))}
-        fit = [i for i in range(len(hits)) if i not in unfit]
+        refused = {i: reason for i, form in enumerate(forms) if (reason := unfit(form.text))}
+        fit = [i for i in range(len(hits)) if i not in refused]
         judged = self.judge(query, [hits[i].with_text(forms[i].text) for i in fit], k) if fit else []
         if sorted(j.position for j in judged) != list(range(len(fit))):
             raise DefenseError(f"{self.name} must judge each of {len(fit)} candidates exactly once")
         verdicts: dict[int, Verdict] = {
-            i: Verdict(hits[i].document.id, self.name, "drop", reason, i + 1, None) for i, reason in unfit.items()
+            i: Verdict(hits[i].document.id, self.name, "drop", reason, i + 1, None) for i, reason in refused.items()
         }
         passed: list[Hit] = []
         for judgement in judged:
