@@ -78,8 +78,10 @@ def run(
         raise InvalidInputError(f"engine must be one of {', '.join(ENGINES)}, not {engine!r}")
     if workers is not None:
         positive(workers, "workers")
-    if "://" not in job.store:
-        job = replace(job, store=str(Path(job.store).resolve()))  # workers have folders of their own
+    if "://" not in job.store:  # workers have folders of their own
+        job = replace(job, store=str(Path(job.store).resolve()))
+    if job.model and Path(job.model).is_dir():
+        job = replace(job, model=str(Path(job.model).resolve()))
     zero = dict.fromkeys(job.keys, 0)
     job.open().close()  # what is wrong with it is known before anything is read or loaded
     found = parts(sources)

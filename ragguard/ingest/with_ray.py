@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
@@ -54,7 +55,7 @@ def work(job: Job, parts: Sequence[Part], workers: int | None = None) -> Iterato
             batch_size=1,
             concurrency=count,
             num_cpus=1,
-            num_gpus=min(1.0, gpus / count) if gpus else None,
+            num_gpus=1 / math.ceil(count / gpus) if gpus else None,
         )
         for row in outcomes.iter_rows():
             yield _read(row["outcome"])
