@@ -20,6 +20,8 @@ def render(page: str) -> str:
 
     def block(match: re.Match[str]) -> str:
         kind, name = match.group(1), match.group(2) or match.group(1)
+        if kind != "flood" and not (RESULTS / f"{name}.json").exists():
+            return f"{match.group(0).partition('-->')[0]}-->\nNot measured yet: `python -m benchmarks.run {name}`.\n<!-- end -->"
         result = {} if kind == "flood" else _result(name)  # that one reads the results of every corpus
         return f"{match.group(0).partition('-->')[0]}-->\n{TABLES[kind](result)}\n<!-- end -->"
 
