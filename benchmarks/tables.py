@@ -1,4 +1,4 @@
-"""Write the tables of README and study, and their pictures, from the committed results, so that no number was typed."""
+"""Write the tables of README, study and sizing, and their pictures, from the committed results, so that no number was typed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from benchmarks import scaling_plot
 
 ROOT = Path(__file__).parents[1]
-PAGES = (ROOT / "README.md", ROOT / "docs" / "encoders.md", ROOT / "docs" / "study.md")
+PAGES = (ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in ("encoders", "sizing", "study")))
 IMAGES = ROOT / "docs" / "images"
 RESULTS = Path(__file__).parent / "results"
 
@@ -20,6 +20,8 @@ def render(page: str) -> str:
 
     def block(match: re.Match[str]) -> str:
         kind, name = match.group(1), match.group(2) or match.group(1)
+        if kind != "flood" and not (RESULTS / f"{name}.json").exists():
+            return f"{match.group(0).partition('-->')[0]}-->\nNot measured yet: `python -m benchmarks.run {name}`.\n<!-- end -->"
         result = {} if kind == "flood" else _result(name)  # that one reads the results of every corpus
         return f"{match.group(0).partition('-->')[0]}-->\n{TABLES[kind](result)}\n<!-- end -->"
 
@@ -271,9 +273,44 @@ def _rests(result: dict[str, Any]) -> str:
     return _table(["harmed, SR@10, ASR@10", *(f"quantile {one}" for one in quantiles)], lines)
 
 
+def _sizing(result: dict[str, Any]) -> str:
+    """By plan, for a million documents: passes and tokens of the encoder, hours of two cores at the measured rate, gigabytes."""
+    lines = [
+        [
+            f"{row['defense']} (`{row['plan']}`)",
+            f"{row['passes_per_document']:.1f}",
+            f"{row['tokens_per_document']:,.0f}",
+            f"{row['documents_per_core_second']:.1f}",
+            f"{1e6 / row['documents_per_core_second'] / 7200:,.0f}",
+            *(f"{row['bytes_per_document'][form] / 1e3:,.0f} GB" for form in ("fp16", "fp32")),
+        ]
+        for row in result["plans"]
+    ]
+    head = [
+        "a million documents",
+        "passes each",
+        "tokens each (millions in all)",
+        "documents a core second",
+        "hours on 2 cores",
+        "fp16",
+        "fp32",
+    ]
+    return _table(head, lines)
+
+
+def _sizing_stores(result: dict[str, Any]) -> str:
+    lines = [
+        [row["store"], str(row["workers"]), f"{row['written_per_second']:,}", f"{row['found_per_second']:,}"]
+        for row in result["stores"]
+    ]
+    return _table(["store", "workers", "written a second", "found a second"], lines)
+
+
 TABLES = {
     "robust": _robust,
     "rests": _rests,
+    "sizing": _sizing,
+    "sizing_stores": _sizing_stores,
     "flood": _flood,
     "guard": _guard,
     "ablation": _ablation,

@@ -45,6 +45,11 @@ class RAGPartSettings(BaseModel):
             raise ValueError(f"a combination of k={self.k} fragments needs at least as many fragments, not n={self.n}")
         return self
 
+    @property
+    def plan(self) -> FragmentPlan:
+        """What is computed of a document ahead of queries."""
+        return FragmentPlan(self.n)
+
 
 class RAGPart(BaseDefense):
     """Ranks candidates by the votes of fragment combinations.
@@ -86,7 +91,7 @@ class RAGPart(BaseDefense):
         share = "" if self.settings.min_share is None else f", share>{self.settings.min_share:g}"
         self.name = f"RAGPart(N={n}, k={k}{share})"
         self.encoder = an_encoder(encoder)
-        self._evidence = EvidenceBuilder(encoder, FragmentPlan(n), MemoryStore() if store is None else store)
+        self._evidence = EvidenceBuilder(encoder, self.settings.plan, MemoryStore() if store is None else store)
         self.combinations = Combinations.of(n, k, seed)
         required = self.settings.min_share
         self._bound = 0 if required is None else self.combinations.certified(required)
