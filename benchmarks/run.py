@@ -7,7 +7,7 @@ import json
 import sys
 from pathlib import Path
 
-from benchmarks import closed_form, contested, latency, paper_rows, scaling, sql_store
+from benchmarks import closed_form, contested, language_sample, latency, paper_rows, scaling, sql_store
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -15,7 +15,8 @@ RESULTS = Path(__file__).parent / "results"
 def main() -> None:
     """Run those named on the command line, or all."""
     every = {
-        module.__name__.rpartition(".")[2]: module for module in (closed_form, contested, latency, paper_rows, scaling, sql_store)
+        module.__name__.rpartition(".")[2]: module
+        for module in (closed_form, contested, language_sample, latency, paper_rows, scaling, sql_store)
     }
     unknown = set(sys.argv[1:]) - set(every)
     if unknown:

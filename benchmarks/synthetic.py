@@ -17,7 +17,9 @@ Numbers: TypeAlias = NDArray[np.int64]
 DISCOUNT = 0.75
 """As in `ragguard.ngrams`: what a bigram's count gives away to bigrams that were never seen."""
 
-BLOCK, ROWS, SUMMED, NEW_WORDS = 4096, 4096, 3, 10**7
+BLOCK, ROWS, SUMMED = 4096, 4096, 3
+NAMES = 10**7
+"""Made-up words, the n-th drawn in proportion to 1/n (Zipf): they come again, though ever more of them come."""
 
 
 class HashEncoder:
@@ -76,7 +78,7 @@ class Language:
             size = min(BLOCK, count - start)
             lengths = generator.choice(self._lengths, size) if length is None else np.full(size, length)
             drawn = self._draw(lengths, generator)
-            made = generator.integers(NEW_WORDS, size=drawn.shape)
+            made = (NAMES ** generator.random(drawn.shape)).astype(np.int64)
             new = generator.random(drawn.shape) < self.new_word
             for row, fresh, names, words in zip(drawn.tolist(), new.tolist(), made.tolist(), lengths.tolist(), strict=True):
                 pieces = zip(row[:words], fresh, names, strict=False)

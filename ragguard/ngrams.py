@@ -89,6 +89,7 @@ class KneserNey:
 
     Attributes:
         vocabulary: Id of each token.
+        texts: What was learned, as ids.
         bigrams: How often each token followed each other, by `pair_keys`.
         totals: How often anything followed each token, by id; the last is that of `UNKNOWN`.
         followers: How many different tokens followed each token, likewise.
@@ -108,6 +109,7 @@ class KneserNey:
         """
         self.tokenize = tokenize
         self.vocabulary: dict[str, int] = {}
+        self.texts: list[Ids] = []
         self.bigrams = Counts.of(np.empty(0, dtype=np.uint64))
         self.learn(tokenize(text) for text in texts)
         if not self.vocabulary:
@@ -120,7 +122,9 @@ class KneserNey:
             for tokens in block:
                 for token in tokens:
                     known.setdefault(token, len(known) + 1)
-            self.bigrams = self.bigrams.plus(_bigrams([self.ids(tokens) for tokens in block]))
+            learned = [self.ids(tokens) for tokens in block]
+            self.bigrams = self.bigrams.plus(_bigrams(learned))
+            self.texts += learned
         self._sum_up()
 
     def _sum_up(self) -> None:

@@ -59,12 +59,10 @@ class CorpusModel:
             InvalidInputError: If no text has a word.
         """
         self._known: set[str] = set()
-        self._texts: list[Ids] = []
         self._duplicates = NearDuplicates()
         self._lock = threading.Lock()
-        fresh = self._fresh(texts)
-        self._model = KneserNey(fresh)
-        self._index(fresh)
+        self._model = KneserNey(self._fresh(texts))
+        self._duplicates.add(self._model.texts)
         self.generation = 0
 
     def learn(self, texts: Iterable[str]) -> None:
@@ -72,12 +70,13 @@ class CorpusModel:
         with self._lock:
             fresh = self._fresh(texts)
             if fresh:
+                before = len(self)
                 self._model.learn(map(lowercase_words, fresh))
-                self._index(fresh)
+                self._duplicates.add(self._model.texts[before:])
                 self.generation += 1
 
     def __len__(self) -> int:
-        return len(self._texts)
+        return len(self._model.texts)
 
     def read(self, text: str) -> Reading:
         """Surprise and intrusion of each token, as judged by the rest of the corpus."""
@@ -85,7 +84,7 @@ class CorpusModel:
         with self._lock:
             ids = self._model.ids([None, *tokens])
             twins = self._duplicates.of(ids[1:], len(set(pairwise(tokens))))
-            model = self._model.leaving_out([self._texts[i] for i in twins])
+            model = self._model.leaving_out([self._model.texts[i] for i in twins])
             usual = np.log(model.probability(ids[:-1], ids[1:]))
             surprise = np.where(model.seen(ids[1:]) > 0, -usual, UNKNOWN)
             return Reading(tuple(tokens), surprise, _fresh(tokens), _intrusion(model, tokens, ids[1:], usual))
@@ -94,11 +93,6 @@ class CorpusModel:
         fresh = {name: text for text in texts if (name := content_hash(text)) not in self._known}
         self._known.update(fresh)
         return list(fresh.values())
-
-    def _index(self, texts: Sequence[str]) -> None:
-        learned = [self._model.ids(lowercase_words(text)) for text in texts]
-        self._duplicates.add(learned)
-        self._texts += learned
 
 
 def sample(texts: Sequence[str]) -> Sequence[str]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ragguard.ngrams import Ids, pair_keys
+from ragguard.ngrams import BLOCK, Ids, pair_keys
 
 SHARED = 0.4
 """Share of rare bigrams that near-duplicates have in common. A passage with a word planted after every third keeps half."""
@@ -27,6 +27,10 @@ class NearDuplicates:
 
     def add(self, texts: Sequence[Ids]) -> None:
         """Add texts, given as the ids of their tokens; they are numbered as they come."""
+        for start in range(0, len(texts), BLOCK):
+            self._add(texts[start : start + BLOCK])
+
+    def _add(self, texts: Sequence[Ids]) -> None:
         pairs = [np.unique(pair_keys(ids[:-1], ids[1:])) for ids in texts]
         sizes = np.array([len(mine) for mine in pairs], dtype=np.int32)
         number = np.arange(len(self._sizes), len(self._sizes) + len(texts), dtype=np.int32)
