@@ -62,7 +62,7 @@ class Counts:
         order = np.argsort(keys, kind="stable")
         keys = keys[order]
         counts = np.ones(len(keys), dtype=np.int32) if counts is None else counts[order]
-        starts = np.flatnonzero(np.diff(keys, prepend=~keys[:1]))
+        starts = np.flatnonzero(np.diff(keys, prepend=~keys[:1]))  # the first differs from its own complement
         return cls(keys[starts], np.add.reduceat(counts, starts) if len(keys) else counts)
 
     def plus(self, other: Counts) -> Counts:

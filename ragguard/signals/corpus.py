@@ -10,7 +10,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from ragguard.ngrams import Floats, Ids, KneserNey, LeavingOut, lowercase_words
+from ragguard.ngrams import Floats, KneserNey, lowercase_words
 from ragguard.signals.near_duplicates import NearDuplicates
 from ragguard.text import content_hash
 
@@ -85,9 +85,11 @@ class CorpusModel:
             ids = self._model.ids([None, *tokens])
             twins = self._duplicates.of(ids[1:], len(set(pairwise(tokens))))
             model = self._model.leaving_out([self._model.texts[i] for i in twins])
-            usual = np.log(model.probability(ids[:-1], ids[1:]))
-            surprise = np.where(model.seen(ids[1:]) > 0, -usual, UNKNOWN)
-            return Reading(tuple(tokens), surprise, _fresh(tokens), _intrusion(model, tokens, ids[1:], usual))
+            previous, following = np.concatenate([ids[:-1], ids[1:-2]]), np.concatenate([ids[1:], ids[3:]])
+            usual, without = np.split(np.log(model.probability(previous, following)), [len(tokens)])
+            lower, known = np.log(model.lower(ids[1:])), model.seen(ids[1:]) > 0
+        surprise = np.where(known, -usual, UNKNOWN)
+        return Reading(tuple(tokens), surprise, _fresh(tokens), _intrusion(tokens, usual, without, lower))
 
     def _fresh(self, texts: Iterable[str]) -> list[str]:
         fresh = {name: text for text in texts if (name := content_hash(text)) not in self._known}
@@ -112,13 +114,18 @@ def _fresh(tokens: Sequence[str]) -> NDArray[np.bool_]:
     return fresh
 
 
-def _intrusion(model: LeavingOut, tokens: Sequence[str], ids: Ids, usual: Floats) -> Floats:
-    """Gains (see `Reading`), from the logarithms of the tokens' probabilities."""
+def _intrusion(tokens: Sequence[str], usual: Floats, without: Floats, lower: Floats) -> Floats:
+    """Gains (see `Reading`) from logarithms of probabilities.
+
+    Args:
+        tokens: Of the text.
+        usual: Of each token after the one before.
+        without: Of each from the third on, after the one before that.
+        lower: Of each, whatever is before it.
+    """
     gains = np.zeros(len(tokens))
     if len(tokens) > 2:
-        lower = np.log(model.lower(ids))
         bonds = usual[1:] - lower[1:]
-        without = np.log(model.probability(ids[:-2], ids[2:])) - lower[2:]
         words = [token[0].isalnum() for token in tokens[1:-1]]
-        gains[1:-1] = np.where(words, without - bonds[:-1] - bonds[1:], 0.0)
+        gains[1:-1] = np.where(words, without - lower[2:] - bonds[:-1] - bonds[1:], 0.0)
     return gains
