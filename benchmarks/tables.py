@@ -203,9 +203,9 @@ def _sample(result: dict[str, Any]) -> str:
         rate, low, high = row["clean_loss"]
         lines[0].append(f"{rate:.3f} ({low:.3f}-{high:.3f})")
         lines[1].append(f"{row['clean_sr'][0]:.3f}")
-    for attack, first in rows[0]["attacks"].items():
-        lines.append([f"{attack} ({first['family']})", *(f"{row['attacks'][attack]['asr'][0]:.2f}" for row in rows)])
-    return _table(["ASR@10, learned from", *(f"{row['sample']:,}" for row in rows)], lines)
+    lines += [[attack, *(f"{row['asr'][attack][0]:.2f}" for row in rows)] for attack in rows[0]["asr"]]
+    head = [f"{row['sample']:,} of {'the four' if '+' in row['corpus'] else row['corpus']}" for row in rows]
+    return _table(["ASR@10, learned from", *head], lines)
 
 
 def _gpu(result: dict[str, Any]) -> str:
