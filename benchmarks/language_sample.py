@@ -1,6 +1,6 @@
 """How large a sample of a corpus its language model needs: what the default guard stops and costs on nq_dev with smaller ones.
 
-Candidates are those of nq_dev throughout. The model learns a sample of nq_dev itself, or of a corpus of which nq_dev is a seventh.
+Candidates are those of nq_dev throughout. The model learns a sample of nq_dev itself, or of a corpus that is one seventh nq_dev.
 """
 
 from __future__ import annotations
