@@ -7,9 +7,20 @@ import dataclasses
 import json
 from pathlib import Path
 
-from benchmarks import closed_form, contested, encoders, fragment_search, latency, paper_rows, scaling, sizing, sql_store
+from benchmarks import (
+    closed_form,
+    contested,
+    encoders,
+    fragment_search,
+    language_sample,
+    latency,
+    paper_rows,
+    scaling,
+    sizing,
+    sql_store,
+)
 
-MODULES = (closed_form, contested, encoders, fragment_search, latency, paper_rows, scaling, sizing, sql_store)
+MODULES = (closed_form, contested, encoders, fragment_search, language_sample, latency, paper_rows, scaling, sizing, sql_store)
 RESULTS = Path(__file__).parent / "results"
 
 

@@ -7,10 +7,10 @@ import re
 from pathlib import Path
 from typing import Any
 
-from benchmarks import scaling_plot
+from benchmarks import scale_plot, scaling_plot
 
 ROOT = Path(__file__).parents[1]
-PAGES = (ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in ("encoders", "sizing", "study")))
+PAGES = (ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in ("encoders", "scale", "sizing", "study")))
 IMAGES = ROOT / "docs" / "images"
 RESULTS = Path(__file__).parent / "results"
 
@@ -306,11 +306,59 @@ def _sizing_stores(result: dict[str, Any]) -> str:
     return _table(["store", "workers", "written a second", "found a second"], lines)
 
 
+def _scale(result: dict[str, Any]) -> str:
+    """What the guard costs at each size."""
+    lines = []
+    for row in result["rows"]:
+        times = [
+            f"{row[f'{kind}_ms_p50']:.1f} ({row[f'{kind}_ms_p99']:.0f}; {row[f'{kind}_cpu_ms']:.1f})" for kind in ("warm", "disk")
+        ]
+        memory = [f"{row['plain_mb']:,}", f"+{row['guard_mb']:,}", f"+{row['guard_peak_mb']:,}"]
+        rates = [f"{row['ingested_per_s']:,}", f"{row['disk_bytes_per_document'] / 1000:.1f} kB", f"{row['loading_s']:.0f} s"]
+        lines.append([f"{row['documents']:,}", *rates, *memory, f"{row['flat_ms_p50']:.1f}", f"{row['ivf_ms_p50']:.1f}", *times])
+    head = ["documents", "ingested a second", "on disk, each", "loaded in", "plain index, MB", "guard, MB", "at most, MB"]
+    return _table([*head, "flat search, ms", "IVF search, ms", "guard warm, ms", "guard from disk, ms"], lines)
+
+
+def _sample(result: dict[str, Any]) -> str:
+    """What the guard stops and costs by the number of texts that its language model learned."""
+    rows = result["rows"]
+    lines = [["**clean: queries harmed**"], ["**clean: SR@10**"]]
+    for row in rows:
+        rate, low, high = row["clean_loss"]
+        lines[0].append(f"{rate:.3f} ({low:.3f}-{high:.3f})")
+        lines[1].append(f"{row['clean_sr'][0]:.3f}")
+    lines += [[attack, *(f"{row['asr'][attack][0]:.2f}" for row in rows)] for attack in rows[0]["asr"]]
+    head = [f"{row['sample']:,} of {'the four' if '+' in row['corpus'] else row['corpus']}" for row in rows]
+    return _table(["ASR@10, learned from", *head], lines)
+
+
+def _gpu(result: dict[str, Any]) -> str:
+    """Rates on a device, and how many times its floor each takes."""
+    lines = [
+        [
+            f"{name}, {row['dtype']}, batches of {row['batch']}",
+            f"{row[f'{name}_per_s']:,.0f} documents a second",
+            f"{row[f'{name}_over_floor']:.1f}",
+        ]
+        for name in ("plain", "evidence")
+        for row in result["embedding"]
+    ]
+    lines += [
+        [f"top {row['documents']:,}, {row['dtype']}, {row['queries']} at once", f"{row['ms']:.1f} ms", f"{row['over_floor']:.1f}"]
+        for row in result["search"]
+    ]
+    return _table([result["device"], "", "times its floor"], lines)
+
+
 TABLES = {
     "robust": _robust,
     "rests": _rests,
     "sizing": _sizing,
     "sizing_stores": _sizing_stores,
+    "scale": _scale,
+    "sample": _sample,
+    "gpu": _gpu,
     "flood": _flood,
     "guard": _guard,
     "ablation": _ablation,
@@ -332,6 +380,7 @@ def pictures() -> None:
     from ragguard.evaluation.metrics import Row
 
     mpl.use("svg")
+    scale_plot.draw(_result("scale"), IMAGES / "scale.svg")
     scaling_plot.draw(_result("scaling"), IMAGES / "scaling.svg")
     for path in sorted(RESULTS.glob("compare_*.json")):
         rows = [Row(**row) for row in json.loads(path.read_text(encoding="utf-8"))["rows"]]

@@ -67,6 +67,15 @@ class EvidenceBuilder:
             known.update(zip(block, (item or fresh for item, fresh in kept), strict=True))
         return [evidence for key in keys if (evidence := known[key]) is not None]
 
+    def prepare(self, texts: Sequence[str]) -> None:
+        """Build and store what is missing of any number of texts, a block of them in memory at a time.
+
+        Raises:
+            EncoderError: If the encoder fails.
+        """
+        for start in range(0, len(texts), BLOCK):
+            self.get(texts[start : start + BLOCK])
+
     def _keys(self, texts: Sequence[str]) -> list[str]:
         prefix = f"{self._encoder.name}|{self._plan.key}|"
         return [prefix + content_hash(text) for text in texts]

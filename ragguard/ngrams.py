@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import re
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from typing import TypeAlias
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,9 +16,20 @@ from ragguard.errors import InvalidInputError
 from ragguard.text import UNSPACED
 
 Tokenize: TypeAlias = Callable[[str], list[str]]
+Ids: TypeAlias = NDArray[np.int32]
+Floats: TypeAlias = NDArray[np.float64]
 
 DISCOUNT = 0.75
 """Where the estimate n1 / (n1 + 2 n2) has nothing to work with; absolute discounts of English bigrams lie around it."""
+
+START, UNKNOWN = 0, -1
+"""Ids of the start of a text, and of any token that was never learned."""
+
+FIRST, SECOND = np.uint64(32), np.uint64(0xFFFFFFFF)
+"""Where the ids of a pair are in its key: shifted by so many bits, and under this mask."""
+
+BLOCK = 10_000
+"""Texts counted at a time, so that counting needs no more memory than the counts."""
 
 _TOKEN = re.compile(rf"[{UNSPACED}]|[^\W{UNSPACED}]+|[^\w\s]")
 
@@ -32,15 +44,57 @@ def token_starts(text: str) -> list[int]:
     return [match.start() for match in _TOKEN.finditer(text)]
 
 
+@dataclass(frozen=True)
+class Counts:
+    """Counts by key in two sorted arrays: 12 bytes each, where dictionaries of strings take a hundred and more.
+
+    Attributes:
+        keys: Ascending, each once.
+        counts: Of each.
+    """
+
+    keys: NDArray[np.uint64]
+    counts: NDArray[np.int32]
+
+    @classmethod
+    def of(cls, keys: NDArray[np.uint64], counts: NDArray[np.int32] | None = None) -> Counts:
+        """Count keys, each once or as often as is given."""
+        order = np.argsort(keys, kind="stable")
+        keys = keys[order]
+        counts = np.ones(len(keys), dtype=np.int32) if counts is None else counts[order]
+        starts = np.flatnonzero(np.diff(keys, prepend=~keys[:1]))  # the first differs from its own complement
+        return cls(keys[starts], np.add.reduceat(counts, starts) if len(keys) else counts)
+
+    def plus(self, other: Counts) -> Counts:
+        """Both together."""
+        return Counts.of(np.concatenate([self.keys, other.keys]), np.concatenate([self.counts, other.counts]))
+
+    def get(self, keys: NDArray[np.uint64]) -> NDArray[np.int32]:
+        """The count of each key, 0 where there is none; shape as keys."""
+        if not len(self.keys):
+            return np.zeros(len(keys), dtype=np.int32)
+        places = np.minimum(np.searchsorted(self.keys, keys), len(self.keys) - 1)
+        return np.where(self.keys[places] == keys, self.counts[places], 0)
+
+
+def pair_keys(previous: Ids, tokens: Ids) -> NDArray[np.uint64]:
+    """One number for each pair of ids; pairs sort by what comes first."""
+    return (previous.astype(np.uint32).astype(np.uint64) << FIRST) | tokens.astype(np.uint32)
+
+
 class KneserNey:
     """P(token | previous token), for every token there is: what was never seen shares the probability of one more word.
 
-    The first token of a text follows None. Counts are kept as they are, so that a text's own can be left out.
+    The first token of a text follows the start, or None. Counts are kept as they are, so that a text's own can be left out.
 
     Attributes:
-        bigrams: How often each token followed each other; None is the start of a text.
-        totals: How often anything followed each token.
-        continuations: After how many different tokens each token was seen; its keys are the vocabulary.
+        vocabulary: Id of each token.
+        texts: What was learned, as ids.
+        bigrams: How often each token followed each other, by `pair_keys`.
+        totals: How often anything followed each token, by id; the last is that of `UNKNOWN`.
+        followers: How many different tokens followed each token, likewise.
+        continuations: After how many different tokens each token was seen, likewise.
+        kinds: Number of different bigrams.
     """
 
     def __init__(self, texts: Iterable[str], tokenize: Tokenize = lowercase_words) -> None:
@@ -54,38 +108,53 @@ class KneserNey:
             InvalidInputError: If no text has a token.
         """
         self.tokenize = tokenize
-        self.bigrams: dict[str | None, Counter[str]] = {}
-        self.totals: Counter[str | None] = Counter()
-        self.continuations: Counter[str] = Counter()
+        self.vocabulary: dict[str, int] = {}
+        self.texts: list[Ids] = []
+        self.bigrams = Counts.of(np.empty(0, dtype=np.uint64))
         self.learn(tokenize(text) for text in texts)
-        if not self.continuations:
+        if not self.vocabulary:
             raise InvalidInputError("a language model needs at least one text with a token")
 
     def learn(self, texts: Iterable[Sequence[str]]) -> None:
         """Count more texts, which are given as tokens."""
-        for tokens in texts:
-            for previous, token in zip([None, *tokens], tokens, strict=False):
-                row = self.bigrams.setdefault(previous, Counter())
-                self.continuations[token] += token not in row
-                row[token] += 1
-                self.totals[previous] += 1
-        self.kinds = sum(self.continuations.values())
-        self.discount = _discount(count for row in self.bigrams.values() for count in row.values())
-        self.lower_discount = _discount(self.continuations.values())
-        self._by_continuation = sorted(self.continuations, key=lambda token: (-self.continuations[token], token))
+        known, rest = self.vocabulary, iter(texts)
+        while block := list(islice(rest, BLOCK)):
+            for tokens in block:
+                for token in tokens:
+                    known.setdefault(token, len(known) + 1)
+            learned = [self.ids(tokens) for tokens in block]
+            self.bigrams = self.bigrams.plus(_bigrams(learned))
+            self.texts += learned
+        self._sum_up()
+
+    def _sum_up(self) -> None:
+        number = len(self.vocabulary) + 2  # the start, and what is unknown
+        previous = (self.bigrams.keys >> FIRST).astype(np.int64)
+        tokens = (self.bigrams.keys & SECOND).astype(np.int64)
+        self.totals = np.bincount(previous, self.bigrams.counts, number)
+        self.followers = np.bincount(previous, minlength=number)
+        self.continuations = np.bincount(tokens, minlength=number)
+        self.kinds = len(tokens)
+        self.discount = _discount(self.bigrams.counts)
+        self.lower_discount = _discount(self.continuations)
+        self._common: list[str] = []
         self._whole = LeavingOut(self, ())
+
+    def ids(self, tokens: Sequence[str | None]) -> Ids:
+        """Ids of tokens, None being the start of a text; shape (tokens,)."""
+        return np.array([START if one is None else self.vocabulary.get(one, UNKNOWN) for one in tokens], dtype=np.int32)
 
     def log_probability(self, previous: str | None, token: str) -> float:
         """Natural logarithm of P(token | previous); finite. None is the start of a text.
 
         Any token outside the vocabulary has the probability of the one unknown token.
         """
-        return math.log(self._probability(previous, token))
+        return math.log(self._whole.probability(self.ids([previous]), self.ids([token]))[0])
 
-    def log_probabilities(self, text: str) -> NDArray[np.float64]:
+    def log_probabilities(self, text: str) -> Floats:
         """Natural logarithm of each token's probability, given the one before; shape (number of tokens,)."""
-        tokens = self.tokenize(text)
-        return np.array([self.log_probability(*pair) for pair in zip([None, *tokens], tokens, strict=False)], dtype=np.float64)
+        ids = self.ids([None, *self.tokenize(text)])
+        return np.log(self._whole.probability(ids[:-1], ids[1:]))
 
     def perplexity(self, text: str) -> float:
         """Inverse geometric mean of the probabilities of a text's tokens; at least 1.
@@ -106,58 +175,66 @@ class KneserNey:
         """
         if n < 1:
             raise InvalidInputError(f"n must be at least 1, not {n}")
-        seen = self.bigrams.get(token, Counter())
-        candidates = {*seen, *self._by_continuation[: n + len(seen)]}
-        return sorted(candidates, key=lambda one: (-self._probability(token, one), one))[:n]
+        if not self._common:
+            self._common = sorted(self.vocabulary, key=lambda one: (-self.continuations[self.vocabulary[one]], one))
+        (this,) = self.ids([token])
+        first, last = np.searchsorted(self.bigrams.keys, pair_keys(np.array([this, this + 1]), np.zeros(2, dtype=np.int32)))
+        names = list(self.vocabulary)
+        seen = [names[i - 1] for i in (self.bigrams.keys[first:last] & SECOND).tolist()]
+        candidates = list({*seen, *self._common[: n + len(seen)]})
+        found = self._whole.probability(np.full(len(candidates), this), self.ids(candidates))
+        return [one for _, one in sorted(zip((-found).tolist(), candidates, strict=True))[:n]]
 
-    def _probability(self, previous: str | None, token: str) -> float:
-        return self._whole.probability(previous, token)
-
-    def leaving_out(self, texts: Iterable[Sequence[str]]) -> LeavingOut:
-        """The model as if it had never learned these texts, which are given as tokens; each must have been learned."""
+    def leaving_out(self, texts: Sequence[Ids]) -> LeavingOut:
+        """The model as if it had never learned these texts, which are given as ids; each must have been learned."""
         return LeavingOut(self, texts)
 
 
 class LeavingOut:
-    """A model without the counts of some of the texts that it has learned."""
+    """A model without the counts of some of the texts that it has learned; all arrays of ids."""
 
-    def __init__(self, model: KneserNey, texts: Iterable[Sequence[str]]) -> None:
+    def __init__(self, model: KneserNey, texts: Sequence[Ids]) -> None:
         """Count what is left out."""
         self._model = model
-        self._bigrams = Counter(pair for tokens in texts for pair in zip([None, *tokens], tokens, strict=False))
-        self._totals: Counter[str | None] = Counter()
-        self._followers: Counter[str | None] = Counter()
-        self._continuations: Counter[str] = Counter()
-        for (previous, token), count in self._bigrams.items():
-            self._totals[previous] += count
-            if model.bigrams[previous][token] <= count:
-                self._followers[previous] += 1
-                self._continuations[token] += 1
-        self._kinds = max(model.kinds - self._continuations.total(), 1)
-        tokens = len(model.continuations)
+        self._bigrams = _bigrams(texts)
+        keys, counts = self._bigrams.keys, self._bigrams.counts
+        gone = keys[model.bigrams.get(keys) <= counts]
+        self._totals = Counts.of(keys >> FIRST, counts)
+        self._followers = Counts.of(gone >> FIRST)
+        self._continuations = Counts.of(gone & SECOND)
+        self._kinds = max(model.kinds - len(gone), 1)
+        tokens = len(model.vocabulary)
         self._unseen = model.lower_discount * tokens / self._kinds / (tokens + 1)
 
-    def knows(self, token: str) -> bool:
-        """Whether any text that is not left out has the token."""
-        return self._model.continuations.get(token, 0) > self._continuations.get(token, 0)
+    def seen(self, tokens: Ids) -> NDArray[np.int64]:
+        """After how many different tokens each was seen in any text that is not left out; 0 is a token nobody else has."""
+        return np.asarray(self._model.continuations[tokens] - self._continuations.get(_as_keys(tokens)))
 
-    def lower(self, token: str) -> float:
+    def lower(self, tokens: Ids) -> Floats:
         """P(token), whatever is before it."""
-        seen = self._model.continuations.get(token, 0) - self._continuations.get(token, 0)
-        return max(seen - self._model.lower_discount, 0) / self._kinds + self._unseen
+        return np.asarray(np.maximum(self.seen(tokens) - self._model.lower_discount, 0) / self._kinds + self._unseen)
 
-    def probability(self, previous: str | None, token: str) -> float:
+    def probability(self, previous: Ids, tokens: Ids) -> Floats:
         """P(token | previous)."""
-        model, lower = self._model, self.lower(token)
-        row = model.bigrams.get(previous)
-        total = model.totals.get(previous, 0) - self._totals.get(previous, 0)
-        if row is None or total <= 0:
-            return lower
-        count = max(row.get(token, 0) - self._bigrams.get((previous, token), 0) - model.discount, 0)
-        return (count + model.discount * max(len(row) - self._followers.get(previous, 0), 1) * lower) / total
+        model, lower, keys, before = self._model, self.lower(tokens), pair_keys(previous, tokens), _as_keys(previous)
+        totals = model.totals[previous] - self._totals.get(before)
+        counts = np.maximum(model.bigrams.get(keys) - self._bigrams.get(keys) - model.discount, 0)
+        followers = np.maximum(model.followers[previous] - self._followers.get(before), 1)
+        return np.where(totals > 0, (counts + model.discount * followers * lower) / np.maximum(totals, 1), lower)
 
 
-def _discount(counts: Iterable[int]) -> float:
+def _as_keys(ids: Ids) -> NDArray[np.uint64]:
+    return ids.astype(np.uint32).astype(np.uint64)
+
+
+def _bigrams(texts: Sequence[Ids]) -> Counts:
+    """Of texts given as ids, each with its start."""
+    if not texts:
+        return Counts.of(np.empty(0, dtype=np.uint64))
+    return Counts.of(np.concatenate([pair_keys(np.concatenate([[START], ids[:-1]]), ids) for ids in texts]))
+
+
+def _discount(counts: NDArray[np.integer[Any]]) -> float:
     """The absolute discount of Ney, Essen & Kneser (1994) from the counts of counts."""
-    times = Counter(counts)
-    return times[1] / (times[1] + 2 * times[2]) if times[1] and times[2] else DISCOUNT
+    once, twice = int((counts == 1).sum()), int((counts == 2).sum())
+    return once / (once + 2 * twice) if once and twice else DISCOUNT

@@ -16,7 +16,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 
 from ragguard.errors import InvalidInputError, StoreError
-from ragguard.store import CAPACITY, MemoryStore
+from ragguard.store import MemoryStore
 from ragguard.text import content_hash
 from ragguard.types import Evidence, Span
 
@@ -30,6 +30,9 @@ LOGGER = logging.getLogger("ragguard")
 
 Precision: TypeAlias = Literal["fp16", "fp32"]
 FORMS: Mapping[str, str] = {"fp16": "<f2", "fp32": "<f4"}
+
+CACHED = 10_000
+"""Texts kept in memory, too; TODO"""
 
 SCHEMA = 1
 AT_ONCE = 500
@@ -95,7 +98,7 @@ class SQLStore:
     Safe to use from many threads, and from several processes at once: who comes second writes the same content again.
     """
 
-    def __init__(self, database: str | Path, *, precision: Precision = "fp16", cached: int = CAPACITY) -> None:
+    def __init__(self, database: str | Path, *, precision: Precision = "fp16", cached: int = CACHED) -> None:
         """Open a database, or make it.
 
         Args:

@@ -35,6 +35,7 @@ from ragguard.signals import (
     Stuffing,
     Surprise,
 )
+from ragguard.signals.corpus import SAMPLE, sample
 from ragguard.signals.query import RareWords
 from ragguard.store import MemoryStore
 from ragguard.text import canonical, folded_words, without
@@ -154,18 +155,19 @@ class CalibratedGuard(BaseDefense):
         """
         store = MemoryStore() if store is None else store
         texts = judgeable(documents)
-        corpus = CorpusModel(texts)
+        known = sample(texts)
+        corpus = CorpusModel(known)
         asked = derived_queries(documents, enough(max_clean_query_loss)) if queries is None else queries
         derived = [one for one in asked if isinstance(one, DerivedQuery)]
         if derived:
             retriever = WithoutCopies(retriever, derived)
         fit, held = parts([query_text(one.text if isinstance(one, DerivedQuery) else one) for one in asked], max_clean_query_loss)
-        made = build(signals or SIGNALS, texts, encoder, fit)
+        made = build(signals or SIGNALS, known, encoder, fit)
         found = calibrate(encoder, retriever, Profiles(encoder, corpus, store), made, fit, held, k=k, depth=depth)
         count, corpus_name = corpus_hash(texts)
         found = found.model_copy(update={"documents": count, "corpus": corpus_name, "derived": bool(derived)})
         loss = {"max_clean_query_loss": max_clean_query_loss, "confident": confident, "poisoned": poisoned}
-        return cls(encoder, corpus, made, found, policy=policy, store=store, rare=RareWords(texts), **loss)  # type: ignore[arg-type]
+        return cls(encoder, corpus, made, found, policy=policy, store=store, rare=RareWords(known), **loss)  # type: ignore[arg-type]
 
     def save(self, path: Path | str) -> None:
         """Write settings and calibration as JSON, for `load`; whoever can change the file can switch the guard off.
@@ -194,7 +196,7 @@ class CalibratedGuard(BaseDefense):
         Args:
             path: Of the file.
             encoder: The one it was calibrated with.
-            documents: The corpus, which the guard reads again: about a millisecond each.
+            documents: The corpus, of which the guard reads a sample again (`ragguard.signals.corpus.SAMPLE`).
             signals: Which ones; None takes those of the file. Needed for signals of your own.
             settings: None takes those of the file. Another `max_clean_query_loss` takes another threshold.
             store: Keeps the embeddings of windows; None keeps them in memory.
@@ -208,16 +210,17 @@ class CalibratedGuard(BaseDefense):
         refuse_outlier(calibration)
         if signals is None:
             classes: tuple[type[Signal], ...] = (*SIGNALS, Flood)
-            known = {signal.name: signal for signal in classes}
-            if strange := sorted(calibration.scales.keys() - known.keys()):
+            named = {signal.name: signal for signal in classes}
+            if strange := sorted(calibration.scales.keys() - named.keys()):
                 raise InvalidInputError(
                     f"{path} has the signals {strange}, which are not known here; pass signals, or calibrate again"
                 )
-            signals = [signal for name, signal in known.items() if name in calibration.scales]
+            signals = [signal for name, signal in named.items() if name in calibration.scales]
         texts = judgeable(documents)
-        corpus, made = CorpusModel(texts), build(signals, texts, encoder, ())
+        known = sample(texts)
+        corpus, made = CorpusModel(known), build(signals, known, encoder, ())
         chosen = (settings or saved.settings).model_dump()
-        guard = cls(encoder, corpus, made, calibration, store=store, rare=RareWords(texts), **chosen)
+        guard = cls(encoder, corpus, made, calibration, store=store, rare=RareWords(known), **chosen)
         count, name = corpus_hash(texts)
         if (count, name) != (calibration.documents, calibration.corpus):
             LOGGER.warning(
@@ -235,12 +238,12 @@ class CalibratedGuard(BaseDefense):
         return CalibratedGuard(encoder, self._corpus, self._signals, self.calibration, **self.settings.model_dump())
 
     def prepare(self, documents: Sequence[Document]) -> None:
-        """Embed windows and read texts ahead of queries; what the corpus model knows does not change."""
-        self._profiles.get(judgeable(documents))
+        """Embed windows ahead of queries, and read as many texts as are kept in memory; the corpus model learns nothing."""
+        self._profiles.prepare(judgeable(documents))
 
     def learn(self, documents: Sequence[Document]) -> None:
-        """Tell the corpus model that these documents belong to the corpus, too."""
-        texts = judgeable(documents)
+        """Tell the corpus model that these documents belong to the corpus, too; one of `SAMPLE` texts knows its language."""
+        texts = judgeable(documents)[: max(SAMPLE - len(self._corpus), 0)]
         self._corpus.learn(texts)
         if self._rare:
             self._rare.learn(texts)

@@ -24,7 +24,7 @@ def build(signals: Sequence[type[Signal]], texts: Sequence[str], encoder: Encode
 
     Args:
         signals: Which ones.
-        texts: Canonical texts of the corpus, whose word frequencies `Stuffing` needs.
+        texts: Canonical texts of the corpus, or a sample, whose word frequencies `Stuffing` needs.
         encoder: Embeds the reference queries of `Outlier`.
         queries: Reference queries, of which the first 200 are used.
     """
@@ -82,7 +82,7 @@ def calibrate(
     found = {query: [hit for hit in retriever.retrieve(query, depth * k) if judgeable([hit.document])] for query in (*fit, *held)}
     if empty := [query for query, hits in found.items() if not hits]:
         raise InvalidInputError(f"the calibration query {empty[0]!r} finds no document; leave it out")
-    profiles.get(list({canonical(hit.document.text).text: None for hits in found.values() for hit in hits}))  # in large batches
+    profiles.prepare(list({canonical(hit.document.text).text: None for hits in found.values() for hit in hits}))
 
     def ask(query: str) -> dict[str, Scores]:
         mine = profiles.get([canonical(hit.document.text).text for hit in found[query]])

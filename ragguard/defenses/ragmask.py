@@ -88,7 +88,7 @@ class RAGMask(BaseDefense):
 
     def prepare(self, documents: Sequence[Document]) -> None:
         """Embed the masked forms of documents ahead of queries."""
-        self._masks.get(judgeable(documents))
+        self._masks.prepare(judgeable(documents))
 
     def judge(self, query: str, hits: Sequence[Hit], k: int) -> Sequence[Judgement]:
         """Rank by the similarity of what is left, ties by content hash."""

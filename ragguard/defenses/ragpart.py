@@ -103,7 +103,7 @@ class RAGPart(BaseDefense):
 
     def prepare(self, documents: Sequence[Document]) -> None:
         """Embed the fragments of documents ahead of queries."""
-        self._evidence.get(judgeable(documents))
+        self._evidence.prepare(judgeable(documents))
 
     def fragments(self, texts: Sequence[str]) -> list[Evidence]:
         """Fragment evidence of canonical texts."""

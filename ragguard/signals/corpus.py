@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
 import threading
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -12,14 +10,12 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from ragguard.ngrams import KneserNey, LeavingOut, lowercase_words
+from ragguard.ngrams import Floats, KneserNey, lowercase_words
+from ragguard.signals.near_duplicates import NearDuplicates
 from ragguard.text import content_hash
 
-SHARED = 0.4
-"""Share of rare bigrams that near-duplicates have in common. A passage with a word planted after every third keeps half."""
-
-RARE = 8
-"""Bigrams in more texts than this say nothing about near-duplicates."""
+SAMPLE = 100_000
+"""Texts of a corpus that its language is learned from, at most; TODO"""
 
 SOON = 20
 """Tokens within which a bigram is no news."""
@@ -62,56 +58,51 @@ class CorpusModel:
         Raises:
             InvalidInputError: If no text has a word.
         """
-        self._texts: list[str] = []
         self._known: set[str] = set()
-        self._places: dict[tuple[str, str], list[int]] = {}
-        self._sizes: list[int] = []
+        self._duplicates = NearDuplicates()
         self._lock = threading.Lock()
-        fresh = self._index(texts)
-        self._model = KneserNey(fresh)
+        self._model = KneserNey(self._fresh(texts))
+        self._duplicates.add(self._model.texts)
         self.generation = 0
 
     def learn(self, texts: Iterable[str]) -> None:
         """Learn more texts; those it knows are not learned again."""
         with self._lock:
-            fresh = self._index(texts)
+            fresh = self._fresh(texts)
             if fresh:
-                self._model.learn(lowercase_words(text) for text in fresh)
+                before = len(self)
+                self._model.learn(map(lowercase_words, fresh))
+                self._duplicates.add(self._model.texts[before:])
                 self.generation += 1
 
     def __len__(self) -> int:
-        return len(self._texts)
+        return len(self._model.texts)
 
     def read(self, text: str) -> Reading:
         """Surprise and intrusion of each token, as judged by the rest of the corpus."""
         tokens = lowercase_words(text)
         with self._lock:
-            model = self._model.leaving_out([lowercase_words(self._texts[i]) for i in self._near_duplicates(tokens)])
-            surprise = [
-                -math.log(model.probability(before, token)) if model.knows(token) else UNKNOWN
-                for before, token in zip([None, *tokens], tokens, strict=False)
-            ]
-            return Reading(tuple(tokens), np.array(surprise), _fresh(tokens), np.array(_intrusion(model, tokens)))
+            ids = self._model.ids([None, *tokens])
+            twins = self._duplicates.of(ids[1:], len(set(pairwise(tokens))))
+            model = self._model.leaving_out([self._model.texts[i] for i in twins])
+            previous, following = np.concatenate([ids[:-1], ids[1:-2]]), np.concatenate([ids[1:], ids[3:]])
+            usual, without = np.split(np.log(model.probability(previous, following)), [len(tokens)])
+            lower, known = np.log(model.lower(ids[1:])), model.seen(ids[1:]) > 0
+        surprise = np.where(known, -usual, UNKNOWN)
+        return Reading(tuple(tokens), surprise, _fresh(tokens), _intrusion(tokens, usual, without, lower))
 
-    def _index(self, texts: Iterable[str]) -> list[str]:
-        fresh = []
-        for text in texts:
-            if (name := content_hash(text)) not in self._known:
-                self._known.add(name)
-                fresh.append(text)
-                pairs = _pairs(lowercase_words(text))
-                for pair in pairs:
-                    places = self._places.setdefault(pair, [])
-                    if len(places) <= RARE:  # one more than is rare says that it is not
-                        places.append(len(self._texts))
-                self._texts.append(text)
-                self._sizes.append(len(pairs))
-        return fresh
+    def _fresh(self, texts: Iterable[str]) -> list[str]:
+        fresh = {name: text for text in texts if (name := content_hash(text)) not in self._known}
+        self._known.update(fresh)
+        return list(fresh.values())
 
-    def _near_duplicates(self, tokens: Sequence[str]) -> list[int]:
-        mine = _pairs(tokens)
-        shared = Counter(i for pair in mine if len(places := self._places.get(pair, ())) <= RARE for i in places)
-        return [i for i, count in shared.items() if count >= SHARED * min(len(mine), self._sizes[i])]
+
+def sample(texts: Sequence[str]) -> Sequence[str]:
+    """At most `SAMPLE` of the texts, drawn at random with a fixed seed, in their order: all of a smaller corpus."""
+    if len(texts) <= SAMPLE:
+        return texts
+    drawn = np.random.default_rng(0).choice(len(texts), SAMPLE, replace=False)
+    return [texts[i] for i in np.sort(drawn).tolist()]
 
 
 def _fresh(tokens: Sequence[str]) -> NDArray[np.bool_]:
@@ -123,19 +114,18 @@ def _fresh(tokens: Sequence[str]) -> NDArray[np.bool_]:
     return fresh
 
 
-def _pairs(tokens: Sequence[str]) -> set[tuple[str, str]]:
-    return set(pairwise(tokens))
+def _intrusion(tokens: Sequence[str], usual: Floats, without: Floats, lower: Floats) -> Floats:
+    """Gains (see `Reading`) from logarithms of probabilities.
 
-
-def _intrusion(model: LeavingOut, tokens: Sequence[str]) -> list[float]:
-    lower = [math.log(model.lower(token)) for token in tokens]
-
-    def bond(left: int, right: int) -> float:
-        return math.log(model.probability(tokens[left], tokens[right])) - lower[right]
-
-    bonds = [bond(i, i + 1) for i in range(len(tokens) - 1)]
-    gains = [0.0] * len(tokens)
-    for i in range(1, len(tokens) - 1):
-        if tokens[i][0].isalnum():
-            gains[i] = bond(i - 1, i + 1) - bonds[i - 1] - bonds[i]
+    Args:
+        tokens: Of the text.
+        usual: Of each token after the one before.
+        without: Of each from the third on, after the one before that.
+        lower: Of each, whatever is before it.
+    """
+    gains = np.zeros(len(tokens))
+    if len(tokens) > 2:
+        bonds = usual[1:] - lower[1:]
+        words = [token[0].isalnum() for token in tokens[1:-1]]
+        gains[1:-1] = np.where(words, without - lower[2:] - bonds[:-1] - bonds[1:], 0.0)
     return gains

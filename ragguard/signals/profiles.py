@@ -19,6 +19,9 @@ from ragguard.store import MemoryStore, Recent
 from ragguard.text import folded_words
 from ragguard.types import Evidence
 
+BUILT = 10_000
+"""Profiles kept in memory; TODO"""
+
 
 class Profiles:
     """Looks profiles up, and builds what is missing for many texts in one go. Safe to use from many threads.
@@ -39,7 +42,16 @@ class Profiles:
         """
         self._windows = EvidenceBuilder(encoder, self.plan, MemoryStore() if store is None else store)
         self._corpus = corpus
-        self._built: Recent[Profile] = Recent()
+        self._built: Recent[Profile] = Recent(BUILT)
+
+    def prepare(self, texts: Sequence[str]) -> None:
+        """Embed and store the windows of any number of canonical texts, and build as many profiles as are kept.
+
+        Raises:
+            EncoderError: If the encoder fails.
+        """
+        self._windows.prepare(texts)
+        self.get(texts[:BUILT])
 
     def get(self, texts: Sequence[str]) -> list[Profile]:
         """Profiles of canonical texts that have words, one each, in their order.
