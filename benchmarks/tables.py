@@ -328,8 +328,9 @@ def _sample(result: dict[str, Any]) -> str:
         rate, low, high = row["clean_loss"]
         lines[0].append(f"{rate:.3f} ({low:.3f}-{high:.3f})")
         lines[1].append(f"{row['clean_sr'][0]:.3f}")
-    lines += [[attack, *(f"{row['asr'][attack][0]:.2f}" for row in rows)] for attack in rows[0]["asr"]]
-    head = [f"{row['sample']:,} of {'the four' if '+' in row['corpus'] else row['corpus']}" for row in rows]
+    shown = [attack for attack in rows[0]["attacks"] if attack.startswith(("query", "hot", "gas"))]
+    lines += [[attack, *(f"{row['attacks'][attack]['asr'][0]:.2f}" for row in rows)] for attack in shown]
+    head = [f"{row['sample']:,} of {'the four' if '+' in row.get('corpus', '') else result['dataset']}" for row in rows]
     return _table(["ASR@10, learned from", *head], lines)
 
 

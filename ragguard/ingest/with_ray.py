@@ -45,7 +45,7 @@ def work(job: Job, parts: Sequence[Part], workers: int | None = None) -> Iterato
     try:
         logging.getLogger("ray.data").setLevel(logging.ERROR)
         ray.data.DataContext.get_current().enable_progress_bars = False
-        resources = ray.cluster_resources()  # type: ignore[no-untyped-call]
+        resources = ray.cluster_resources()
         gpus, cores = int(resources.get("GPU", 0)), int(resources.get("CPU", 1))
         count = min(workers or gpus or cores, len(parts))
         rows = ray.data.from_items([asdict(part) for part in parts], override_num_blocks=len(parts))

@@ -20,7 +20,7 @@ from ragguard.text import folded_words
 from ragguard.types import Evidence
 
 BUILT = 10_000
-"""Profiles kept in memory; TODO"""
+"""Profiles kept in memory: with their evidence, some 140 MB of texts of 120 words (benchmarks/results/scale.json)."""
 
 
 class Profiles:
