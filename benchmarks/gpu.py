@@ -28,8 +28,8 @@ from ragguard.text import windows
 
 DTYPES: dict[str, tuple[Literal["float32", "float16"], ...]] = {"cpu": ("float32",), "cuda": ("float32", "float16")}
 """On a processor half precision is tens of times slower."""
-BATCHES = {"cpu": (16, 64), "cuda": (64, 256, 1024)}
-TEXTS = {"cpu": 64, "cuda": 16_384}
+BATCHES = {"cpu": (16,), "cuda": (64, 256, 1024)}
+TEXTS = {"cpu": 16, "cuda": 16_384}
 CORPORA = {"cpu": (10_000, 100_000), "cuda": (100_000, 1_000_000, 10_000_000)}
 SIDE = {"cpu": 2048, "cuda": 8192}
 """Of the matrices whose product is timed, and the square root of the numbers that are copied."""
