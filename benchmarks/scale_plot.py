@@ -32,13 +32,13 @@ def draw(result: Mapping[str, Any], path: Path) -> None:
 
     sizes = [row["documents"] for row in result["rows"]]
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "ragguard", "font.family": "sans-serif"}):
-        figure, axes = plt.subplots(1, 2, figsize=(11, 4.6), layout="constrained", facecolor="white")
+        figure, axes = plt.subplots(1, 2, figsize=(11, 5.2), layout="constrained", facecolor="white")
         for axis, (title, lines) in zip(axes, PANELS.items(), strict=True):
             for key, label, colour, dashes in lines:
                 axis.plot(sizes, [row[key] for row in result["rows"]], dashes, color=colour, marker="o", ms=4, label=label)
             axis.set(xscale="log", yscale="log", xlabel="documents (synthetic)")
             axis.set_title(title, fontsize=11)
-            axis.legend(fontsize=8, frameon=False)
+            axis.legend(fontsize=8, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=2)
             axis.grid(color="#e5e7eb", lw=0.8)
             axis.spines[["top", "right"]].set_visible(False)
         path.parent.mkdir(parents=True, exist_ok=True)
