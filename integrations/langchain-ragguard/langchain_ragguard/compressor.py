@@ -3,42 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from langchain_core.callbacks import Callbacks
 from langchain_core.documents import Document
 from langchain_core.documents.compressor import BaseDocumentCompressor
-from pydantic import ConfigDict, PrivateAttr
 
 from langchain_ragguard.documents import guarded, hits
-from ragguard.checks import positive
-from ragguard.retriever import Guard, GuardPolicy
+from langchain_ragguard.settings import Guarding
 
 
-class RAGGuardCompressor(BaseDocumentCompressor):
+class RAGGuardCompressor(Guarding, BaseDocumentCompressor):
     """The guard as a document compressor, for `ContextualCompressionRetriever` and pipelines; put it first.
 
-    Attributes:
-        defenses: Applied in turn.
-        top_k: How many documents to keep.
-        policy: Deadline for the defenses, and what happens when one fails.
+    Its settings are those of `Guarding`.
     """
-
-    model_config = ConfigDict(arbitrary_types_allowed=True)
-
-    defenses: Sequence[Any]
-    top_k: int = 5
-    policy: GuardPolicy = GuardPolicy()
-    _guard: Guard = PrivateAttr()
-
-    def model_post_init(self, _: Any, /) -> None:
-        """Check the settings.
-
-        Raises:
-            ValidationError: Pydantic's: if there are no defenses, something is no defense, or `top_k` is below 1.
-        """
-        positive(self.top_k, "top_k")
-        self._guard = Guard(self.defenses, self.policy)
 
     def compress_documents(self, documents: Sequence[Document], query: str, callbacks: Callbacks = None) -> list[Document]:  # noqa: ARG002
         """The guarded top documents, best first."""

@@ -9,46 +9,28 @@ from langchain_core.callbacks import AsyncCallbackManagerForRetrieverRun, Callba
 from langchain_core.documents import Document
 from langchain_core.retrievers import BaseRetriever
 from langchain_core.vectorstores import VectorStore
-from pydantic import ConfigDict, PrivateAttr
 
 from langchain_ragguard.documents import documents_of, guarded, hits
+from langchain_ragguard.settings import Guarding
 from ragguard.checks import positive
 from ragguard.defenses import prepare
 from ragguard.errors import RAGGuardError, RetrieverError
 from ragguard.protocols import Defense
-from ragguard.retriever import Guard, GuardPolicy
+from ragguard.retriever import GuardPolicy
 from ragguard.types import GuardedResult
 
 
-class RAGGuardRetriever(BaseRetriever):
+class RAGGuardRetriever(Guarding, BaseRetriever):
     """Wraps any LangChain retriever; nothing it returns is unguarded.
 
     The wrapped retriever is used through its public `invoke` / `ainvoke` and never changed: how many candidates there are is
     its own setting, about twice `top_k`. Callbacks see both runs, the wrapped one as a child.
 
     Attributes:
-        retriever: Finds the candidates.
-        defenses: Applied in turn.
-        top_k: How many documents to return.
-        policy: Deadline for the defenses, and what happens when one fails.
+        retriever: Finds the candidates. The others are those of `Guarding`.
     """
 
-    model_config = ConfigDict(arbitrary_types_allowed=True)
-
     retriever: BaseRetriever
-    defenses: Sequence[Any]
-    top_k: int = 5
-    policy: GuardPolicy = GuardPolicy()
-    _guard: Guard = PrivateAttr()
-
-    def model_post_init(self, _: Any, /) -> None:
-        """Check the settings.
-
-        Raises:
-            ValidationError: Pydantic's: if there are no defenses, something is no defense, or `top_k` is below 1.
-        """
-        positive(self.top_k, "top_k")
-        self._guard = Guard(self.defenses, self.policy)
 
     @classmethod
     def from_vectorstore(

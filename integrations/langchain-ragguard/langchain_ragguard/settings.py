@@ -1,0 +1,37 @@
+"""What the retriever and the compressor are configured with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, PrivateAttr
+
+from ragguard.checks import positive
+from ragguard.retriever import Guard, GuardPolicy
+
+
+class Guarding(BaseModel):
+    """Defenses and how they are applied.
+
+    Attributes:
+        defenses: Applied in turn.
+        top_k: How many documents to return.
+        policy: Deadline for the defenses, and what happens when one fails.
+    """
+
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+
+    defenses: Sequence[Any]
+    top_k: int = 5
+    policy: GuardPolicy = GuardPolicy()
+    _guard: Guard = PrivateAttr()
+
+    def model_post_init(self, _: Any, /) -> None:
+        """Check the settings.
+
+        Raises:
+            ValidationError: Pydantic's: if there are no defenses, something is no defense, or `top_k` is below 1.
+        """
+        positive(self.top_k, "top_k")
+        self._guard = Guard(self.defenses, self.policy)
