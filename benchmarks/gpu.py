@@ -27,41 +27,46 @@ from ragguard.store import MemoryStore
 from ragguard.text import windows
 
 DTYPES: tuple[Literal["float32", "float16"], ...] = ("float32", "float16")
-BATCHES = {"cpu": (16, 64), "cuda": (64, 256, 1024)}
-TEXTS = {"cpu": 64, "cuda": 16_384}
+BATCHES = {"cpu": (4, 16), "cuda": (64, 256, 1024)}
+TEXTS: dict[str, dict[str, int]] = {"cpu": {"float32": 128, "float16": 8}, "cuda": {"float32": 16_384, "float16": 16_384}}
+"""Processors without half-precision arithmetic take fifty times as long for it."""
 CORPORA = {"cpu": (10_000, 100_000), "cuda": (100_000, 1_000_000, 10_000_000)}
-SIDE = {"cpu": 2048, "cuda": 8192}
-"""Of the matrices whose product is timed, and the square root of the numbers that are copied."""
+SIDE, COPIED = {"cpu": 1024, "cuda": 8192}, {"cpu": 2**25, "cuda": 2**28}
+"""Of the matrices whose product is timed; numbers that are copied, more than caches hold."""
 ASKED, TOP, DIMENSION, REPEATS, SEED = (1, 64), 20, 384, 5, 0
 
 
 def measure(device: str) -> dict[str, Any]:
     """All rates on one device."""
     kind = "cuda" if device.startswith("cuda") else "cpu"
-    rates = {dtype: _rates(device, dtype, SIDE[kind]) for dtype in DTYPES}
+    rates = {dtype: _rates(device, dtype, SIDE[kind], COPIED[kind]) for dtype in DTYPES}
     print(rates, flush=True)
-    texts = list(Language([one.text for one in datasets.load(DATA).documents]).texts(TEXTS[kind], SEED))
-    embedding = [_embedding(device, dtype, batch, texts, rates[dtype]) for dtype in DTYPES for batch in BATCHES[kind]]
+    texts = list(Language([one.text for one in datasets.load(DATA).documents]).texts(max(TEXTS[kind].values()), SEED))
+    embedding = [
+        _embedding(device, dtype, batch, texts[: TEXTS[kind][dtype]], rates[dtype]) for dtype in DTYPES for batch in BATCHES[kind]
+    ]
     search = [
         _search(device, dtype, corpus, asked, rates[dtype]) for dtype in DTYPES for corpus in CORPORA[kind] for asked in ASKED
     ]
     return report.about(
         device=torch.cuda.get_device_name(device) if kind == "cuda" else f"cpu, {torch.get_num_threads()} threads",
         encoder=OFFLINE_MODEL,
-        dataset=f"{len(texts)} synthetic texts, words as in the demo corpus; random vectors of {DIMENSION} dimensions",
+        dataset=f"synthetic texts, words as in the demo corpus; random vectors of {DIMENSION} dimensions",
         seed=SEED,
-        rates=rates,
+        texts=TEXTS[kind],
+        rates_a_second=rates,
         embedding=embedding,
         search=search,
     )
 
 
-def _rates(device: str, dtype: str, side: int) -> dict[str, float]:
+def _rates(device: str, dtype: str, side: int, copied: int) -> dict[str, float]:
     """Operations of a matrix product and bytes of a copy (read and written), a second; the best of several."""
-    one = torch.randn(side, side, device=device).to(getattr(torch, dtype))
-    other = torch.empty_like(one)
-    product, copy = (min(_times(device, work)) for work in (lambda: torch.matmul(one, one, out=other), lambda: other.copy_(one)))
-    return {"operations": 2 * side**3 / product, "bytes": 2 * one.numel() * one.element_size() / copy}
+    form = getattr(torch, dtype)
+    matrix = torch.randn(side, side, device=device).to(form)
+    one, other = torch.ones(copied, device=device, dtype=form), torch.zeros(copied, device=device, dtype=form)
+    product, copy = (min(_times(device, work)) for work in (lambda: matrix @ matrix, lambda: other.copy_(one)))
+    return {"operations": round(2 * side**3 / product), "bytes": round(2 * one.numel() * one.element_size() / copy)}
 
 
 def _embedding(
