@@ -3,20 +3,21 @@ PYTHON ?= python3
 OUT ?= out/demo
 VENV := .venv
 BIN := $(VENV)/bin
-LLAMA := integrations/llama-index-retrievers-ragguard
+INTEGRATIONS := $(wildcard integrations/*)
 # uv does not read pip's configuration: hand over the folder of local wheels that it may name.
 LINKS := $(shell d=$$($(PYTHON) -m pip config get global.find-links 2>/dev/null); [ -d "$$d" ] && echo "$$d")
 export HF_HUB_OFFLINE ?= 1
 export TOKENIZERS_PARALLELISM ?= false
+export HAYSTACK_TELEMETRY_ENABLED ?= False
 
-.PHONY: setup demo test check bench clean
+.PHONY: setup demo test check bench nightly clean
 
 setup: $(VENV)/.ready
 
-$(VENV)/.ready: pyproject.toml constraints.txt $(LLAMA)/pyproject.toml
+$(VENV)/.ready: pyproject.toml constraints.txt $(INTEGRATIONS:%=%/pyproject.toml)
 	$(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/python -m pip install --quiet uv
-	$(if $(LINKS),UV_FIND_LINKS=$(LINKS)) $(BIN)/uv pip install --quiet --python $(BIN)/python -e '.[dev]' -e $(LLAMA) -c constraints.txt
+	$(if $(LINKS),UV_FIND_LINKS=$(LINKS)) $(BIN)/uv pip install --quiet --python $(BIN)/python -e '.[dev]' $(INTEGRATIONS:%=-e %) -c constraints.txt
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps model2vec skeletoken
 	touch $@
 
@@ -30,11 +31,18 @@ check: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	cd $(LLAMA) && $(CURDIR)/$(BIN)/mypy
+	for each in $(INTEGRATIONS); do (cd $$each && $(CURDIR)/$(BIN)/mypy) || exit 1; done
 	$(BIN)/lint-imports
 
 bench: setup
 	$(BIN)/python -m benchmarks.run
+	$(BIN)/python -m benchmarks.ratios
+
+nightly: setup
+	$(if $(LINKS),UV_FIND_LINKS=$(LINKS)) $(BIN)/uv pip install --quiet --python $(BIN)/python -e '.[ray]' -c constraints.txt
+	$(BIN)/python -m pytest tests/test_ingest.py -k ray
+	$(BIN)/python -m benchmarks.run --out out/nightly closed_form latency sql_store
+	$(BIN)/python -m benchmarks.ratios --fresh out/nightly
 
 clean:
 	rm -rf $(VENV) out build dist

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
@@ -25,7 +25,7 @@ from ragguard.defenses import SIGNALS
 from ragguard.encoders import OFFLINE_MODEL, SentenceTransformerEncoder
 from ragguard.evaluation import datasets, report
 from ragguard.evaluation.cache import CachedEncoder, TextCache
-from ragguard.evaluation.experiment import Experiment, System
+from ragguard.evaluation.experiment import Experiment, System, Trial
 from ragguard.evaluation.metrics import interval
 from ragguard.evaluation.registry import OVERFETCH, Bench, build_attacks, build_system
 from ragguard.evaluation.sources import with_sources
@@ -96,49 +96,86 @@ class Recorder:
         return found
 
 
+Found: TypeAlias = tuple[str, GuardedResult]
+"""A query's id, and what came of it."""
+
+
+class Asking:
+    """A dataset, asked of a guard that flags and drops nothing.
+
+    Attributes:
+        dataset: With sources.
+        bench: What attacks and defenses are built from.
+        targets: Queries that are attacked.
+        others: The other queries' texts.
+    """
+
+    def __init__(self, name: str, folder: Path, count: int = TARGETS) -> None:
+        """Load a dataset; on nq_dev the targets have paraphrases."""
+        found = datasets.load(folder / name)
+        self.dataset = datasets.Dataset(**{**found.__dict__, "documents": tuple(with_sources(found.documents, SEED))})
+        model = SentenceTransformerEncoder.offline(progress=False)
+        self._encoder = CachedEncoder(model, CACHE)
+        self._index = DenseIndex(self._encoder)
+        self._index.add(self.dataset.documents)
+        ids = list(datasets.load_paraphrases(PARAPHRASES))[:count] if name == "nq_dev" else ()
+        drawn = [datasets.target(self.dataset, one) for one in ids]
+        self.targets = drawn or datasets.targets(self.dataset, count, SEED)
+        self.others = datasets.others(self.dataset, self.targets, len(self.dataset.queries), SEED)
+        self.bench = Bench(self.dataset, self._encoder, model, TextCache(CACHE), self.others[:MOST], self._index, K, SEED)
+        self._system = build_system(f"calibrated(policy='flag', signals={RECORDED})", self.bench)
+        self._recorder = Recorder(self._system.over(self._index))
+
+    @property
+    def calibrating(self) -> int:
+        """How many queries of a split calibrate."""
+        return min(len(self.others) - LEFT, MOST)
+
+    def clean(self) -> list[Found]:
+        """All queries without attack, the targets last."""
+        ids = {self.dataset.queries[one]: one for one in self.dataset.queries}
+        near = {h.document.id: h.document for query in self.others for h in self._index.retrieve(query, OVERFETCH * K)}
+        self._system.prepare([*near.values()])
+        for query in (*self.others, *(target.query for target in self.targets)):
+            self._recorder.retrieve(query)
+        return self._recorded([*(ids[query] for query in self.others), *(target.id for target in self.targets)])
+
+    def under(self, spec: str, documents: int = 3, count: int | None = None) -> Iterator[tuple[Trial, list[Found]]]:
+        """The first so many targets, or all, under each attack of a name."""
+        targets = self.targets[:count]
+        recording = System(self._system.name, lambda _: self._recorder, self._system.prepare, self._system.depth)
+        experiment = Experiment(self._index, self._encoder, targets, [recording], k=K, timed=0, ingested=1)
+        for attack in build_attacks(spec, self.bench):
+            print(self.dataset.name, attack.name, flush=True)
+            trial = experiment.under(attack, Budget(documents))
+            yield trial, self._recorded([target.id for target in targets])
+
+    def asked(self, found: Iterable[Found]) -> list[Asked]:
+        """What the guard told of each."""
+        return [_asked(one, result, self.dataset.relevant[one]) for one, result in found]
+
+    def _recorded(self, ids: Sequence[str]) -> list[Found]:
+        found = list(zip(ids, self._recorder.results, strict=True))
+        self._recorder.results.clear()
+        return found
+
+
 def measure(name: str, folder: Path) -> dict[str, Any]:
     """All of one dataset's rows."""
-    found = datasets.load(folder / name)
-    dataset = datasets.Dataset(**{**found.__dict__, "documents": tuple(with_sources(found.documents, SEED))})
-    model = SentenceTransformerEncoder.offline(progress=False)
-    encoder = CachedEncoder(model, CACHE)
-    index = DenseIndex(encoder)
-    index.add(dataset.documents)
-    drawn = [datasets.target(dataset, one) for one in list(datasets.load_paraphrases(PARAPHRASES))[:TARGETS] if name == "nq_dev"]
-    targets = drawn or datasets.targets(dataset, TARGETS, SEED)
-    others = datasets.others(dataset, targets, len(dataset.queries), SEED)
-    bench = Bench(dataset, encoder, model, TextCache(CACHE), others[:MOST], index, K, SEED)
-    system = build_system(f"calibrated(policy='flag', signals={RECORDED})", bench)
-    recorder = Recorder(system.over(index))
-    recording = System(system.name, lambda _: recorder, system.prepare, system.depth)
-    experiment = Experiment(index, encoder, targets, [recording], k=K, timed=0, ingested=1)
-
-    def asked(ids: Iterable[str]) -> list[Asked]:
-        made = [_asked(one, result, dataset.relevant[one]) for one, result in zip(ids, recorder.results, strict=True)]
-        recorder.results.clear()
-        return made
-
-    ids = {dataset.queries[one]: one for one in dataset.queries}
-    system.prepare([*{h.document.id: h.document for q in others for h in index.retrieve(q, OVERFETCH * K)}.values()])
-    for query in (*others, *(target.query for target in targets)):
-        recorder.retrieve(query)
-    clean = asked([*(ids[query] for query in others), *(target.id for target in targets)])
+    asking = Asking(name, folder)
+    clean = asking.asked(asking.clean())
     attacked: dict[str, tuple[str, list[Asked]]] = {}
-    planted = (
-        [(spec, 3) for spec in ATTACKS[name]] + [(FLOOD, 5)] * bool(dataset.attack_texts) + [(DIRTY, 1)] * (name == "nq_dev")
-    )
-    for spec, documents in planted:
-        for attack in build_attacks(spec, bench):
-            print(name, attack.name, flush=True)
-            trial = experiment.under(attack, Budget(documents))
+    floods = [(FLOOD, 5)] * bool(asking.dataset.attack_texts)
+    for spec, documents in [(spec, 3) for spec in ATTACKS[name]] + floods + [(DIRTY, 1)] * (name == "nq_dev"):
+        for trial, found in asking.under(spec, documents):
             label = trial.attack if documents == 3 else f"{trial.attack} x{documents}"
-            attacked[label] = ("honest" if spec == DIRTY else trial.family, asked(target.id for target in targets))
+            attacked[label] = ("honest" if spec == DIRTY else trial.family, asking.asked(found))
     return {
         "dataset": name,
-        "documents": len(dataset.documents),
+        "documents": len(asking.dataset.documents),
         "queries": len(clean),
-        "calibrating": min(len(others) - LEFT, MOST),
-        "rows": _rows(clean, targets, attacked),
+        "calibrating": asking.calibrating,
+        "rows": _rows(clean, asking.targets, attacked),
     }
 
 
@@ -177,26 +214,26 @@ def _rows(clean: Sequence[Asked], targets: Sequence[Target], attacked: Attacked)
         for split in range(SPLITS):
             order = np.random.default_rng([SEED, split]).permutation(len(free))
             calibrating = [free[i] for i in order[: min(len(free) - LEFT, MOST)]]
-            calibrated = [_calibrated(calibrating, signals, loss) for signals in guards]
+            guard = [calibrated(calibrating, signals, loss) for signals in guards]
             for one in (*before, *(free[i] for i in order[len(calibrating) :])):
-                suspicious = _suspicious(one, calibrated)
-                harmed.setdefault(one.query_id, []).append(bool(suspicious[:K].any()))
-                answered.setdefault(one.query_id, []).append(bool(one.relevant[~suspicious][:K].any()))
+                found = suspicious(one, guard)
+                harmed.setdefault(one.query_id, []).append(bool(found[:K].any()))
+                answered.setdefault(one.query_id, []).append(bool(one.relevant[~found][:K].any()))
             for name, (_, asked) in attacked.items():
                 for one in asked:
-                    left = ~_suspicious(one, calibrated)
+                    left = ~suspicious(one, guard)
                     hit[name].setdefault(one.query_id, []).append(bool(one.poisoned[left][:K].any()))
                     kept[name].setdefault(one.query_id, []).append(bool(one.relevant[left][:K].any()))
                     of_five[name].append(int(one.poisoned[left][:5].sum()))
                     answered_by_five[name].append(bool(one.relevant[left][:5].any()))
-        row: dict[str, Any] = {"signals": label, "loss": loss, "clean_loss": _pooled(harmed), "clean_sr": _pooled(answered)}
+        row: dict[str, Any] = {"signals": label, "loss": loss, "clean_loss": pooled(harmed), "clean_sr": pooled(answered)}
         row["clean_sr_undefended"] = round(mean(bool(one.relevant[:K].any()) for one in clean if one.query_id in answered), 4)
         row["attacks"] = {
             name: {
                 "family": family,
                 "undefended": round(mean(bool(one.poisoned[:K].any()) for one in asked), 4),
-                "asr": _pooled(hit[name]),
-                "sr": _pooled(kept[name]),
+                "asr": pooled(hit[name]),
+                "sr": pooled(kept[name]),
                 "undefended_of_5": round(mean(int(one.poisoned[:5].sum()) for one in asked), 4),
                 "undefended_sr_at_5": round(mean(bool(one.relevant[:5].any()) for one in asked), 4),
                 "poisoned_of_5": round(mean(of_five[name]), 4),
@@ -208,7 +245,7 @@ def _rows(clean: Sequence[Asked], targets: Sequence[Target], attacked: Attacked)
     return rows
 
 
-def _calibrated(asked: Sequence[Asked], signals: Sequence[str], loss: float) -> tuple[Any, float]:
+def calibrated(asked: Sequence[Asked], signals: Sequence[str], loss: float) -> tuple[Any, float]:
     """As `ragguard.defenses.calibrated.calibrate` does, from scores that are known."""
     by_id = {one.query_id: one for one in asked}
     fit, held = parts(list(by_id), loss)
@@ -223,12 +260,13 @@ def _of(asked: Asked, signals: Iterable[str]) -> dict[str, NDArray[np.float64]]:
     return {name: asked.scores[name] for name in signals}
 
 
-def _suspicious(asked: Asked, calibrated: Iterable[tuple[Any, float]]) -> NDArray[np.bool_]:
-    found = [suspicions(scales, _of(asked, scales)) > threshold for scales, threshold in calibrated]
+def suspicious(asked: Asked, guards: Iterable[tuple[Any, float]]) -> NDArray[np.bool_]:
+    """Which candidates some guard would drop, shape (candidates,)."""
+    found = [suspicions(scales, _of(asked, scales)) > threshold for scales, threshold in guards]
     return np.asarray(np.any(found, axis=0))
 
 
-def _pooled(values: Mapping[str, Sequence[float]]) -> list[float]:
+def pooled(values: Mapping[str, Sequence[float]]) -> list[float]:
     """The rate over queries, each query's splits averaged, and its 95 % interval."""
     each = np.array([mean(one) for one in values.values()])
     return [round(float(number), 4) for number in (each.mean(), *interval(each, SEED))]

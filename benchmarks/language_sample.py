@@ -43,8 +43,7 @@ def measure() -> dict[str, Any]:
             ):
                 found = default_guard.measure(DATASET, Path(folder))
             row = next(one for one in found["rows"] if one["signals"] == "default")
-            kept = {key: row[key] for key in ("clean_loss", "clean_sr")}
-            attacks = {attack: one["asr"] for attack, one in row["attacks"].items() if attack.startswith(("query", "hot", "gas"))}
-            rows.append({"corpus": name, "sample": min(most, found["documents"] + len(more)), **kept, "asr": attacks})
+            kept = {key: row[key] for key in ("clean_loss", "clean_sr", "attacks")}
+            rows.append({"corpus": name, "sample": min(most, found["documents"] + len(more)), **kept})
             print(rows[-1], flush=True)
     return report.about(dataset=DATASET, encoder=OFFLINE_MODEL, loss=default_guard.LOSS, splits=default_guard.SPLITS, rows=rows)

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
+import os
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import count
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -23,7 +27,7 @@ from ragguard.evaluation.experiment import INGESTED, Experiment
 from ragguard.evaluation.registry import OVERFETCH, Bench, build_system
 from ragguard.evidence import EvidenceBuilder, MaskPlan
 from ragguard.index import DenseIndex
-from ragguard.protocols import Defense
+from ragguard.protocols import Defense, Encoder
 from ragguard.retriever import GuardedRetriever
 from ragguard.store import MemoryStore
 from ragguard.types import Vectors
@@ -32,6 +36,8 @@ from ragguard.vectors import encode_one_query
 K, QUERIES = 10, 30
 ROUNDS, MASKED = 10, 5
 """How often each query is asked of the default guard alone, and how many queries are masked as they come."""
+ASKED, THREADS, IN_FLIGHT = 256, 4, 64
+"""Queries of the throughput, none asked before, and how many are under way at once: in threads, and in one event loop."""
 LOSS = 0.05
 """There are too few queries for 2 %; the share does not change the work."""
 
@@ -52,9 +58,12 @@ def measure() -> dict[str, Any]:
     others = datasets.others(dataset, targets, len(dataset.queries))
     bench = Bench(dataset, encoder, model, TextCache(), others, index, K, seed=0)
     systems = [build_system(spec, bench) for spec in ("none", f"default(max_clean_query_loss={LOSS})", *PAPER, *PEERS, GMTP)]
-    defenses = default_guard(encoder, index, dataset.documents, others, k=K, max_clean_query_loss=LOSS)
+    live = DenseIndex(model)  # the cache on disk is slower than a query that the model remembers
+    live.add(dataset.documents)
+    defenses = default_guard(model, live, dataset.documents, others, k=K, max_clean_query_loss=LOSS)
     prepare(defenses, dataset.documents)
-    plain, added = _added(index, encoder, defenses, queries)
+    plain, added = _added(live, model, defenses, queries)
+    throughput = _throughput(GuardedRetriever(live, defenses), list(dataset.queries.values()))
     masks = _masks(index, encoder, queries[:MASKED])
     trial = Experiment(index, encoder, targets, systems, k=K, timed=QUERIES).clean()
     ms = {name: median(answer.ms or 0.0 for answer in answers) for name, answers in trial.answers.items()}
@@ -86,14 +95,13 @@ def measure() -> dict[str, Any]:
         added_ms_p99=round(p99, 2),
         ingestion_added_over_plain=round(next(one["ingestion_over_embedding"] for one in found) - 1, 2),
         ragpart_speedup=ten["times_faster"],
+        **throughput,
         **masks,
         defenses=found,
     )
 
 
-def _added(
-    index: DenseIndex, encoder: CachedEncoder, defenses: Sequence[Defense], queries: Sequence[str]
-) -> tuple[float, list[float]]:
+def _added(index: DenseIndex, encoder: Encoder, defenses: Sequence[Defense], queries: Sequence[str]) -> tuple[float, list[float]]:
     """Milliseconds of the unguarded retriever, and what the guard adds to each query; the query's vector is known to both."""
     guarded = GuardedRetriever(index, defenses)
     plain, added = [], []
@@ -104,6 +112,53 @@ def _added(
             plain.append(before)
             added.append(milliseconds(lambda query=query: guarded.retrieve(query, K)) - before)  # type: ignore[misc]
     return median(plain), added
+
+
+def _throughput(guarded: GuardedRetriever, queries: Sequence[str]) -> dict[str, Any]:
+    """Queries a second asked one by one, by threads, and by asyncio, each encoded on one core; medians of interleaved rounds."""
+    import torch
+
+    number = count()
+
+    def fresh() -> list[str]:
+        return [f"{queries[i % len(queries)]} ({next(number)})" for i in range(ASKED)]
+
+    def one_by_one(asked: list[str]) -> None:
+        for query in asked:
+            guarded.retrieve(query, K)
+
+    def threads(asked: list[str]) -> None:
+        with ThreadPoolExecutor(THREADS) as pool:
+            list(pool.map(lambda query: guarded.retrieve(query, K), asked))
+
+    async def in_flight(asked: list[str]) -> None:
+        room = asyncio.Semaphore(IN_FLIGHT)
+
+        async def ask(query: str) -> None:
+            async with room:
+                await guarded.aretrieve(query, K)
+
+        await asyncio.gather(*map(ask, asked))
+
+    ways: dict[str, Callable[[list[str]], object]] = {
+        "one_by_one": one_by_one,
+        "four_threads": threads,
+        "64_in_flight": lambda asked: asyncio.run(in_flight(asked)),
+    }
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    rates: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(3):
+        for name, way in ways.items():
+            asked = fresh()
+            rates[name].append(1000 * ASKED / milliseconds(lambda: way(asked)))  # noqa: B023
+    torch.set_num_threads(before)
+    return {
+        "cores": os.cpu_count(),
+        "queries_a_second": {name: round(median(found), 1) for name, found in rates.items()},
+        "four_threads_over_one": round(median(rates["four_threads"]) / median(rates["one_by_one"]), 2),
+        "64_in_flight_over_one": round(median(rates["64_in_flight"]) / median(rates["one_by_one"]), 2),
+    }
 
 
 def _masks(index: DenseIndex, encoder: CachedEncoder, queries: Sequence[str]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Write the tables of README and study, and their pictures, from the committed results, so that no number was typed."""
+"""Write the tables of README, study and sizing, and their pictures, from the committed results, so that no number was typed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from benchmarks import scale_plot, scaling_plot
 
 ROOT = Path(__file__).parents[1]
-PAGES = (ROOT / "README.md", *(ROOT / "docs" / name for name in ("study.md", "scale.md")))
+PAGES = (ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in ("encoders", "scale", "sizing", "study")))
 IMAGES = ROOT / "docs" / "images"
 RESULTS = Path(__file__).parent / "results"
 
@@ -20,6 +20,8 @@ def render(page: str) -> str:
 
     def block(match: re.Match[str]) -> str:
         kind, name = match.group(1), match.group(2) or match.group(1)
+        if kind != "flood" and not (RESULTS / f"{name}.json").exists():
+            return f"{match.group(0).partition('-->')[0]}-->\nNot measured yet: `python -m benchmarks.run {name}`.\n<!-- end -->"
         result = {} if kind == "flood" else _result(name)  # that one reads the results of every corpus
         return f"{match.group(0).partition('-->')[0]}-->\n{TABLES[kind](result)}\n<!-- end -->"
 
@@ -50,6 +52,9 @@ def _paper_rows(result: dict[str, Any]) -> str:
 MATTERS = 0.05
 """Rise of an attack's ASR from which a signal counts for it."""
 
+LONG = 40
+"""Characters of an attack's name from which its places are counted instead."""
+
 SHORT = {
     "none": "none",
     "RAGPart(N=5, k=3)": "RAGPart",
@@ -69,7 +74,11 @@ SHORT = {
 
 def _short(defense: str) -> str:
     guard, _, quota = defense.partition(" + SourceQuota(")
-    return "**default guard**" if quota and guard.startswith("CalibratedGuard(") else SHORT.get(defense, defense)
+    return (
+        "**default guard**"
+        if quota and " + " not in quota and guard.startswith("CalibratedGuard(")
+        else SHORT.get(defense, defense)
+    )
 
 
 def _compare(result: dict[str, Any]) -> str:
@@ -106,10 +115,37 @@ def _scaling(result: dict[str, Any]) -> str:
 
 def _closed_form(result: dict[str, Any]) -> str:
     lines = [
-        [f"N={s['n']}, k={s['k']}", str(s["combinations"]), f"{s['times_faster']:.1f}x", f"{s['times_smaller']:.1f}x"]
+        [
+            f"N={s['n']}, k={s['k']}",
+            f"{s['combinations']:,}",
+            f"{s['times_faster']:.1f}x",
+            f"{s['times_smaller']:.1f}x",
+            f"{s['ours_ms']:.0f} ms",
+            "none",
+        ]
         for s in result["settings"]
     ]
-    return _table(["RAGPart", "combinations", "faster", "smaller"], lines)
+    s = result["sampled"]
+    name = f"N={s['n']}, k={s['k']}, {s['candidates']} candidates"
+    voting = f"{s['voting']:,} of {s['combinations']:,}"
+    error = f"within {s['stated_error']:.3f} (largest seen {s['largest_error']:.3f})"
+    lines.append([name, voting, "", f"{s['times_smaller']:,}x", f"{s['ms']:.0f} ms", error])
+    return _table(["RAGPart", "combinations", "faster", "smaller", "a query", "error of vote shares"], lines)
+
+
+def _fragment_search(result: dict[str, Any]) -> str:
+    lines = []
+    for row in result["rows"]:
+        line = [row["search"], f"{row['ms']:.1f} ms", "", "", "", ""]
+        if "proven" in row:
+            line[2:] = [
+                f"{row['proven']:.0%}",
+                f"{row['recall_at_10']:.3f}",
+                f"{row['same_top_10']:.0%}",
+                f"{row['build_s']:.0f} s",
+            ]
+        lines.append(line)
+    return _table(["fragments searched by", "a query", "proven exact", "recall@10", "exact top 10", "index made in"], lines)
 
 
 def _latency(result: dict[str, Any]) -> str:
@@ -125,6 +161,22 @@ def _latency(result: dict[str, Any]) -> str:
     alone = f"{result['added_ms_p50']:.1f} ms (p99 {result['added_ms_p99']:.1f})"
     lines.insert(0, ["**default guard**, no other system between", alone, f"{result['guarded_over_unguarded']:.2f}", ""])
     return _table(["defense", "added per query", "guarded / unguarded", "ingestion / plain embedding"], lines)
+
+
+def _encoders(result: dict[str, Any]) -> str:
+    lines = [
+        [
+            one["encoder"],
+            *(f"{one[f'{kind}_times_as_fast']:.1f}x" for kind in ("documents", "windows", "query")),
+            f"{one['document_cosine_mean']:.3f} ({one['document_cosine_min']:.3f})",
+            f"{one['top_10_overlap']:.1%}",
+            *(f"{one[f'{name}_verdicts_changed'] / one[f'{name}_verdicts']:.1%}" for name in ("guard", "ragmask")),
+            f"{one['guard_copies_dropped']}",
+        ]
+        for one in result["encoders"]
+    ]
+    fast, near = ["documents", "ten words", "a query"], ["cosine (least)", "top 10 the same"]
+    return _table(["", *fast, *near, "guard: verdicts changed", "RAGMask: changed", "guard: copies dropped"], lines)
 
 
 def _guard(result: dict[str, Any]) -> str:
@@ -181,6 +233,79 @@ def _flood(_: dict[str, Any]) -> str:
     return _table(["poisoned of 5, SR@5", "undefended", "default", "default, then flood", "flood alone"], lines)
 
 
+def _robust(result: dict[str, Any]) -> str:
+    """What the robust score after the default guard costs on every corpus, and what it stops on the first, by quantile."""
+    lines = []
+    for found in result["datasets"]:
+        for title, key in (("queries harmed", "clean_loss"), ("SR@10", "clean_sr")):
+            rates = [f"{row[key][0]:.3f}" for row in _chosen(found)]
+            lines.append([f"**{found['dataset']}, clean: {title}**", *rates])
+    rows = _chosen(result["datasets"][0])
+    under = [[attack["sr"][0] for attack in row["attacks"].values()] for row in rows]
+    lines.append(
+        [f"**{result['datasets'][0]['dataset']}, attacked: SR@10, mean**", *(f"{sum(one) / len(one):.3f}" for one in under)]
+    )
+    for attack, first in rows[0]["attacks"].items():
+        title = attack if len(attack) < LONG else f"{attack.partition('+')[0]} x{attack.count('+') + 1}"
+        cells = [row["attacks"][attack]["asr"] for row in rows]
+        rates = [f"{rate:.2f} ({low:.2f}-{high:.2f})" if 0 < rate < 1 else f"{rate:.2f}" for rate, low, high in cells]
+        lines.append([f"{title} ({first['family']}), {first['targets']} queries", *rates])
+    return _table(["ASR@10", "undefended", "default", *(f"+ robust, quantile {row['quantile']}" for row in rows[2:])], lines)
+
+
+def _chosen(found: dict[str, Any]) -> list[dict[str, Any]]:
+    """Without defense, the default guard, and the robust score after it as it is shipped, from the highest quantile."""
+    rows = found["rows"]
+    shipped = [row for row in rows if row["quantile"] and row["rest"] == rows[2]["rest"]]
+    return [*rows[:2], *sorted(shipped, key=lambda row: -float(row["quantile"]))]
+
+
+def _rests(result: dict[str, Any]) -> str:
+    """Queries harmed, SR and mean ASR of paraphrases in one or two places, by what the rest is and by quantile."""
+    rows = [row for row in result["datasets"][0]["rows"] if row["quantile"]]
+    planted = [name for name in rows[0]["attacks"] if name.startswith("paraphrase") and "fragment" not in name]
+    quantiles = sorted({row["quantile"] for row in rows}, reverse=True)
+    lines = []
+    for rest in dict.fromkeys(row["rest"] for row in rows):
+        mine = {row["quantile"]: row for row in rows if row["rest"] == rest}
+        cells = [(mine[one], sum(mine[one]["attacks"][name]["asr"][0] for name in planted) / len(planted)) for one in quantiles]
+        lines.append([rest, *(f"{row['clean_loss'][0]:.2f}, {row['clean_sr'][0]:.3f}, {asr:.2f}" for row, asr in cells)])
+    return _table(["harmed, SR@10, ASR@10", *(f"quantile {one}" for one in quantiles)], lines)
+
+
+def _sizing(result: dict[str, Any]) -> str:
+    """By plan, for a million documents: passes and tokens of the encoder, hours of two cores at the measured rate, gigabytes."""
+    lines = [
+        [
+            f"{row['defense']} (`{row['plan']}`)",
+            f"{row['passes_per_document']:.1f}",
+            f"{row['tokens_per_document']:,.0f}",
+            f"{row['documents_per_core_second']:.1f}",
+            f"{1e6 / row['documents_per_core_second'] / 7200:,.0f}",
+            *(f"{row['bytes_per_document'][form] / 1e3:,.0f} GB" for form in ("fp16", "fp32")),
+        ]
+        for row in result["plans"]
+    ]
+    head = [
+        "a million documents",
+        "passes each",
+        "tokens each (millions in all)",
+        "documents a core second",
+        "hours on 2 cores",
+        "fp16",
+        "fp32",
+    ]
+    return _table(head, lines)
+
+
+def _sizing_stores(result: dict[str, Any]) -> str:
+    lines = [
+        [row["store"], str(row["workers"]), f"{row['written_per_second']:,}", f"{row['found_per_second']:,}"]
+        for row in result["stores"]
+    ]
+    return _table(["store", "workers", "written a second", "found a second"], lines)
+
+
 def _scale(result: dict[str, Any]) -> str:
     """What the guard costs at each size."""
     lines = []
@@ -203,8 +328,9 @@ def _sample(result: dict[str, Any]) -> str:
         rate, low, high = row["clean_loss"]
         lines[0].append(f"{rate:.3f} ({low:.3f}-{high:.3f})")
         lines[1].append(f"{row['clean_sr'][0]:.3f}")
-    lines += [[attack, *(f"{row['asr'][attack][0]:.2f}" for row in rows)] for attack in rows[0]["asr"]]
-    head = [f"{row['sample']:,} of {'the four' if '+' in row['corpus'] else row['corpus']}" for row in rows]
+    shown = [attack for attack in rows[0]["attacks"] if attack.startswith(("query", "hot", "gas"))]
+    lines += [[attack, *(f"{row['attacks'][attack]['asr'][0]:.2f}" for row in rows)] for attack in shown]
+    head = [f"{row['sample']:,} of {'the four' if '+' in row.get('corpus', '') else result['dataset']}" for row in rows]
     return _table(["ASR@10, learned from", *head], lines)
 
 
@@ -227,6 +353,10 @@ def _gpu(result: dict[str, Any]) -> str:
 
 
 TABLES = {
+    "robust": _robust,
+    "rests": _rests,
+    "sizing": _sizing,
+    "sizing_stores": _sizing_stores,
     "scale": _scale,
     "sample": _sample,
     "gpu": _gpu,
@@ -235,6 +365,8 @@ TABLES = {
     "ablation": _ablation,
     "paper_rows": _paper_rows,
     "closed_form": _closed_form,
+    "fragment_search": _fragment_search,
+    "encoders": _encoders,
     "latency": _latency,
     "compare": _compare,
     "scaling": _scaling,

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from ragguard.encoders import SentenceTransformerEncoder
     from ragguard.errors import RAGGuardError
     from ragguard.index import DenseIndex
-    from ragguard.retriever import GuardedRetriever, GuardPolicy
+    from ragguard.retriever import Guard, GuardedRetriever, GuardPolicy
     from ragguard.types import Certificate, Document, GuardedResult, Hit, Verdict
 
 __version__ = "0.1.0"
@@ -21,6 +21,7 @@ _HOME = {
     "Certificate": "ragguard.types",
     "DenseIndex": "ragguard.index",
     "Document": "ragguard.types",
+    "Guard": "ragguard.retriever",
     "GuardPolicy": "ragguard.retriever",
     "GuardedResult": "ragguard.types",
     "GuardedRetriever": "ragguard.retriever",
@@ -40,6 +41,7 @@ __all__ = [
     "Certificate",
     "DenseIndex",
     "Document",
+    "Guard",
     "GuardPolicy",
     "GuardedResult",
     "GuardedRetriever",

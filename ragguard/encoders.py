@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import os
 import re
 import threading
 import unicodedata
@@ -82,9 +83,11 @@ class SentenceTransformerEncoder:
             except Exception as error:
                 raise EncoderError(f"model {str(model)!r} could not be loaded: {error}") from error
         self._model = loaded.to(getattr(torch, dtype)).eval()
+        self._runs = self._model  # what embeds: a subclass may run it elsewhere
         self._batch_size = batch_size or (CPU_BATCH if self._model.device.type == "cpu" else GPU_BATCH)
         self._progress = progress
-        self._lock = _Turns()  # fast tokenizers refuse to be shared while they run
+        self._lock = _one_tokenizes_at_a_time(self._model)
+        self._room = threading.BoundedSemaphore(max(2, os.cpu_count() or 2))  # more at once only hinder each other
         self._name = f"{_fingerprint(self._model)}@{dtype}"
         dimension = self._model.get_embedding_dimension() if hasattr(self._model, "get_embedding_dimension") else None
         self._dimension = int(dimension or self._encode_pieces(self._model.encode_document, ["a"], bar=False).shape[1])
@@ -137,7 +140,7 @@ class SentenceTransformerEncoder:
         """
         if len(texts) == 1:
             return self._query(texts[0])[None, :]
-        return self._encode(self._model.encode_query, texts)
+        return self._encode(self._runs.encode_query, texts)
 
     def encode_document(self, texts: Sequence[str]) -> Vectors:
         """Embed documents, with the model's document prompt if it has one; shape (len(texts), d).
@@ -145,10 +148,10 @@ class SentenceTransformerEncoder:
         Raises:
             EncoderError: If the model returns vectors that are not finite or have no direction.
         """
-        return self._encode(self._model.encode_document, texts)
+        return self._encode(self._runs.encode_document, texts)
 
     def _encode_one_query(self, text: str) -> Vectors:
-        vector: Vectors = self._encode(self._model.encode_query, [text])[0]
+        vector: Vectors = self._encode(self._runs.encode_query, [text])[0]
         vector.flags.writeable = False  # shared by everyone who asks again
         return vector
 
@@ -181,7 +184,7 @@ class SentenceTransformerEncoder:
             for start in range(0, len(order), self._batch_size):
                 batch = order[start : start + self._batch_size]
                 deadline.check()
-                with self._lock:  # for one batch only: a query waits for no corpus, but for its batch
+                with self._room:
                     out = method([texts[i] for i in batch], batch_size=self._batch_size, show_progress_bar=False)
                 rows.append(np.asarray(out, dtype=np.float32))
                 shown.update(len(batch))
@@ -203,6 +206,27 @@ class _Turns:
 
     def __exit__(self, *_: object) -> None:
         self._now.release()
+
+    def __deepcopy__(self, _: object) -> _Turns:
+        return self  # a copied model still tokenizes by the original's tokenizer
+
+
+def _one_tokenizes_at_a_time(model: SentenceTransformer) -> _Turns:
+    """Lock a model's tokenizer, which refuses to be shared while it runs, and nothing else: forward passes run side by side."""
+    turns = getattr(model, "_ragguard_turns", None)
+    if isinstance(turns, _Turns):  # another encoder has the same model
+        return turns
+    turns = _Turns()
+    name = "preprocess" if hasattr(model, "preprocess") else "tokenize"  # sentence-transformers 6, 5
+    tokenize = getattr(model, name)
+
+    def in_turn(*args: Any, **kwargs: Any) -> object:
+        with turns:
+            return tokenize(*args, **kwargs)
+
+    setattr(model, name, in_turn)
+    model._ragguard_turns = turns  # type: ignore[assignment]
+    return turns
 
 
 class _Splitter:

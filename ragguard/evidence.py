@@ -43,14 +43,18 @@ class EvidenceBuilder:
         """
         self._encoder, self._plan, self._store = encoder, plan, store
 
+    def missing(self, texts: Sequence[str]) -> list[str]:
+        """Those of the canonical texts, each once, of which there is no evidence yet."""
+        found = zip(texts, self._store.get(self._keys(texts)), strict=True)
+        return list(dict.fromkeys(text for text, item in found if item is None))
+
     def get(self, texts: Sequence[str]) -> list[Evidence]:
         """Evidence of canonical texts, one each, in their order.
 
         Raises:
             EncoderError: If the encoder fails.
         """
-        prefix = f"{self._encoder.name}|{self._plan.key}|"
-        keys = [prefix + content_hash(text) for text in texts]
+        keys = self._keys(texts)
         known = dict(zip(keys, self._store.get(keys), strict=True))
         missing = {key: text for key, text in zip(keys, texts, strict=True) if known[key] is None}
         names = list(missing)
@@ -71,6 +75,10 @@ class EvidenceBuilder:
         """
         for start in range(0, len(texts), BLOCK):
             self.get(texts[start : start + BLOCK])
+
+    def _keys(self, texts: Sequence[str]) -> list[str]:
+        prefix = f"{self._encoder.name}|{self._plan.key}|"
+        return [prefix + content_hash(text) for text in texts]
 
 
 @dataclass(frozen=True)

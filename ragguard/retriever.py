@@ -199,6 +199,53 @@ class GuardedRetriever:
         )
 
 
+class Guard:
+    """Defenses as a function of a query and hits, for programs that retrieve in their own way.
+
+    As `GuardedRetriever`, but for filling up: what was given is all there is.
+    """
+
+    def __init__(self, defenses: Sequence[Defense], policy: GuardPolicy | None = None) -> None:
+        """Bind defenses.
+
+        Args:
+            defenses: Applied in turn; each judges what the one before let pass.
+            policy: None takes the defaults.
+
+        Raises:
+            InvalidInputError: If there are no defenses, or something is not a defense or a policy.
+        """
+        checked = GuardedRetriever(_Given([]), defenses, policy).policy
+        self._defenses, self._policy = defenses, checked.model_copy(update={"max_overfetch": checked.overfetch})
+
+    def __call__(self, query: str, hits: Sequence[Hit], k: int = 10) -> GuardedResult:
+        """The guarded top k of these hits; errors are those of `GuardedRetriever.retrieve`.
+
+        Args:
+            query: The query's text.
+            hits: Best first; about twice as many as are to be kept.
+            k: How many to keep, at least 1.
+        """
+        return self._over(hits).retrieve(query, k)
+
+    async def acall(self, query: str, hits: Sequence[Hit], k: int = 10) -> GuardedResult:
+        """As a call, without blocking the event loop."""
+        return await self._over(hits).aretrieve(query, k)
+
+    def _over(self, hits: Sequence[Hit]) -> GuardedRetriever:
+        return GuardedRetriever(_Given(hits), self._defenses, self._policy)
+
+
+class _Given:
+    """A retriever of hits that are already there."""
+
+    def __init__(self, hits: Sequence[Hit]) -> None:
+        self._hits = hits
+
+    def retrieve(self, query: str, k: int) -> Sequence[Hit]:  # noqa: ARG002
+        return self._hits
+
+
 def _with_findings(result: GuardedResult, asked: str) -> GuardedResult:
     """What is found in the query as it was asked, and what defenses found in its canonical form, at its place there."""
     form = canonical(asked)

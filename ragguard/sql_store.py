@@ -32,7 +32,7 @@ Precision: TypeAlias = Literal["fp16", "fp32"]
 FORMS: Mapping[str, str] = {"fp16": "<f2", "fp32": "<f4"}
 
 CACHED = 10_000
-"""Texts kept in memory, too; TODO"""
+"""Texts whose evidence is kept in memory, too: as many as have a profile there (`ragguard.signals.profiles.BUILT`)."""
 
 SCHEMA = 1
 AT_ONCE = 500

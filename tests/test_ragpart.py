@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from ragguard.defenses import RAGPart
-from ragguard.defenses.ragpart import certified_fragments, combination_matrix, combination_scores, votes
+from ragguard.defenses.combinations import Combinations, votes
 from ragguard.defenses.ragpart_search import RAGPartSearch
 from ragguard.encoders import SentenceTransformerEncoder
 from ragguard.errors import InvalidInputError
@@ -40,9 +40,8 @@ def test_equal_to_storing_and_searching_every_combination(n: int, k: int) -> Non
         index.add(unit(vectors[:, list(chosen)].mean(axis=1)))
         naive[index.search(query[None], p)[1][0]] += 1
         naive_scores.append(index.search(query[None], documents))
-    members = combination_matrix(n, k)
     grams = vectors @ vectors.transpose(0, 2, 1)
-    scores = combination_scores(vectors @ query, grams, members)
+    scores = Combinations.of(n, k).scores(vectors @ query, grams)
     for column, (values, rows) in enumerate(naive_scores):
         np.testing.assert_allclose(scores[rows[0], column], values[0], atol=1e-5)
     np.testing.assert_array_equal(votes(scores, p), naive)
@@ -52,18 +51,17 @@ def test_a_case_by_hand() -> None:
     """Two documents, two fragments, combinations of one: a has one fragment at 1.0, b has two at 0.6."""
     similarities = np.array([[1.0, 0.0], [0.6, 0.6]], dtype=np.float32)
     grams = np.stack([np.eye(2), np.ones((2, 2))]).astype(np.float32)
-    scores = combination_scores(similarities, grams, combination_matrix(2, 1))
+    scores = Combinations.of(2, 1).scores(similarities, grams)
     np.testing.assert_allclose(scores, [[1.0, 0.0], [0.6, 0.6]])
     np.testing.assert_array_equal(votes(scores, 1), [1, 1])
-    both = combination_scores(similarities, grams, combination_matrix(2, 2))
+    both = Combinations.of(2, 2).scores(similarities, grams)
     np.testing.assert_allclose(both, [[1 / math.sqrt(2)], [0.6]], atol=1e-6)
 
 
 def test_fragments_that_cancel_out_score_zero() -> None:
     grams = np.array([[[1, -1], [-1, 1]]], dtype=np.float32)
-    np.testing.assert_array_equal(
-        combination_scores(np.array([[0.5, -0.5]], dtype=np.float32), grams, combination_matrix(2, 2)), [[0]]
-    )
+    scores = Combinations.of(2, 2).scores(np.array([[0.5, -0.5]], dtype=np.float32), grams)
+    np.testing.assert_array_equal(scores, [[0]])
 
 
 def test_ties_at_the_last_place_go_to_earlier_rows() -> None:
@@ -76,7 +74,7 @@ def test_ties_at_the_last_place_go_to_earlier_rows() -> None:
     [(5, 3, {1: 0.6, 2: 0.9}), (5, 2, {1: 0.4, 2: 0.7}), (5, 1, {1: 0.2, 2: 0.4})],
 )
 def test_share_of_the_combinations_that_fragments_touch(n: int, k: int, touched: dict[int, float]) -> None:
-    members = combination_matrix(n, k)
+    members = Combinations.of(n, k).members
     for f, share in touched.items():
         assert members[:, list(range(f))].any(axis=1).mean() == pytest.approx(share)
         assert 1 - math.comb(n - f, k) / math.comb(n, k) == pytest.approx(share)
@@ -84,7 +82,7 @@ def test_share_of_the_combinations_that_fragments_touch(n: int, k: int, touched:
 
 @pytest.mark.parametrize(("k", "share", "bound"), [(3, 0.5, 0), (3, 0.6, 1), (2, 0.5, 1), (2, 0.7, 2), (1, 0.5, 2), (1, 0.8, 4)])
 def test_certified_fragments(k: int, share: float, bound: int) -> None:
-    assert certified_fragments(combination_matrix(5, k), share) == bound
+    assert Combinations.of(5, k).certified(share) == bound
 
 
 @settings(max_examples=200, deadline=None)
@@ -93,16 +91,16 @@ def test_no_payload_within_the_bound_breaks_the_certificate(seed: int, k: int, n
     """An attacker who chooses the embeddings of `bound` fragments freely is only kept with a vote free of them."""
     k = min(k, n)
     defense = RAGPart(WordHashEncoder(), n=n, k=k, p=2, min_share=share)
-    bound = certified_fragments(defense.members, share)
+    bound = defense.combinations.certified(share)
     generator = np.random.default_rng(seed)
     vectors = unit(generator.normal(size=(6, n, 8)))
     query = unit(generator.normal(size=8))
     payload = generator.choice(n, size=bound, replace=False)
     vectors[0, payload] = query  # the best a payload can do
     similarities, grams = vectors @ query, vectors @ vectors.transpose(0, 2, 1)
-    kept = {j.position for j in defense.rank(similarities, grams, 2) if not j.drop}
-    scores = combination_scores(similarities, grams, defense.members)
-    free = ~defense.members[:, payload].any(axis=1)
+    scores = defense.combinations.scores(similarities, grams)
+    kept = {j.position for j in defense.rank(scores, 2, 6) if not j.drop}
+    free = ~defense.combinations.members[:, payload].any(axis=1)
     if 0 in kept:
         assert votes(scores[:, free], 2)[0] >= 1
 
@@ -120,14 +118,53 @@ def test_the_certificate_says_what_it_assumes(fake: WordHashEncoder) -> None:
 
 
 def test_many_combinations_are_sampled_with_a_seed() -> None:
-    members = combination_matrix(20, 10)
-    assert members.shape == (2048, 20)
-    assert (members.sum(axis=1) == 10).all()
-    assert len(np.unique(members, axis=0)) == 2048
-    np.testing.assert_array_equal(members, combination_matrix(20, 10))
-    assert (members != combination_matrix(20, 10, seed=1)).any()
-    bound = certified_fragments(combination_matrix(20, 2, limit=100), 0.5)
-    assert 1 <= bound <= 5
+    made = Combinations.of(20, 10)
+    assert (made.members.shape, made.total, made.sampled) == ((4096, 20), 184_756, True)
+    assert (made.members.sum(axis=1) == 10).all()
+    assert len(np.unique(made.members, axis=0)) == 4096
+    np.testing.assert_array_equal(made.members, Combinations.of(20, 10).members)
+    assert (made.members != Combinations.of(20, 10, seed=1).members).any()
+    assert not Combinations.of(10, 5).sampled
+    assert Combinations.of(10, 5).error(40) == 0
+
+
+def test_a_sample_is_as_close_to_all_as_it_says() -> None:
+    """Shares of forty documents among all 12,870 combinations, and in a hundred samples of 1,000."""
+    generator = np.random.default_rng(0)
+    vectors = unit(generator.normal(size=(40, 1, 64)) + generator.normal(size=(40, 16, 64)))
+    query = unit(generator.normal(size=64) + vectors[:10].mean(axis=(0, 1)))
+    similarities, grams = vectors @ query, vectors @ vectors.transpose(0, 2, 1)
+    every = Combinations.of(16, 8, limit=12_870)
+    shares = votes(every.scores(similarities, grams), 10) / 12_870
+    assert ((shares > 0.1) & (shares < 0.9)).sum() > 5  # where samples vary most
+    off = []
+    for seed in range(100):
+        sample = Combinations.of(16, 8, seed, limit=1000)
+        off.append(np.abs(votes(sample.scores(similarities, grams), 10) / 1000 - shares).max())
+    assert max(off) > 0.3 * sample.error(40)  # a bound that says something
+    assert np.mean(np.array(off) <= sample.error(40)) >= 0.95
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.sampled_from([(12, 2), (12, 3), (14, 4)]), st.sampled_from([0.3, 0.5, 0.7]))
+def test_the_certificate_of_a_sample_is_exact(seed: int, shape: tuple[int, int], share: float) -> None:
+    """Against an attacker who knows the sample: he takes the fragments that touch most of it, and all of their votes."""
+    n, k = shape
+    defense = RAGPart(WordHashEncoder(), n=n, k=k, p=1, min_share=share)
+    sample = Combinations.of(n, k, seed, limit=60)
+    defense.combinations = sample
+    bound = sample.certified(share)
+
+    def touched(f: int) -> int:
+        return max(int(sample.members[:, list(chosen)].any(axis=1).sum()) for chosen in combinations(range(n), f))
+
+    assert touched(bound) / 60 <= share < touched(bound + 1) / 60
+    payload = max(combinations(range(n), bound), key=lambda chosen: sample.members[:, list(chosen)].any(axis=1).sum())
+    scores = np.stack([np.where(sample.members[:, list(payload)].any(axis=1), 0.9, 0.1), np.full(60, 0.5)]).astype(np.float32)
+    hostile = next(judged for judged in defense.rank(scores, 1, 2) if judged.position == 0)
+    assert hostile.drop
+    assert "as sampled: within" in hostile.reason
+    assert hostile.signals["vote_share_error"] == sample.error(2) > 0
 
 
 def test_a_document_of_fewer_words_than_fragments_is_judged(fake: WordHashEncoder) -> None:
@@ -168,9 +205,10 @@ def test_a_share_that_rounds_down_does_not_loosen_the_certificate(fake: WordHash
     """0.3 * 3 is a little less than 9 / 10: nine payload fragments of ten then suffice, and the bound must not say otherwise."""
     defense = RAGPart(fake, n=10, k=1, p=1, min_share=0.3 * 3)
     similarities = np.array([[0.9] * 9 + [0.1], [0.5] * 10], dtype=np.float32)
-    best = defense.rank(similarities, np.stack([np.eye(10, dtype=np.float32)] * 2), 1)[0]
+    scores = defense.combinations.scores(similarities, np.stack([np.eye(10, dtype=np.float32)] * 2))
+    best = defense.rank(scores, 1, 2)[0]
     assert (best.position, best.drop) == (0, False)
-    assert certified_fragments(defense.members, 0.3 * 3) == 8
+    assert defense.combinations.certified(0.3 * 3) == 8
 
 
 def test_over_the_corpus_needs_the_encoder_of_the_index(fake: WordHashEncoder, encoder: SentenceTransformerEncoder) -> None:

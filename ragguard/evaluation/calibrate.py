@@ -8,9 +8,8 @@ from pathlib import Path
 
 from ragguard.calibration import parts
 from ragguard.defenses import CalibratedGuard, CalibratedGuardSettings
-from ragguard.encoders import SentenceTransformerEncoder
 from ragguard.errors import InvalidInputError
-from ragguard.evaluation import remote
+from ragguard.evaluation import models, remote
 from ragguard.evaluation.cache import CachedEncoder
 from ragguard.evaluation.datasets import load_documents, load_queries
 from ragguard.index import DenseIndex
@@ -62,7 +61,7 @@ def calibrate(
         queries: Clean ones; None derives them from the documents.
         k: Results per query, at most.
         settings: Of the guard.
-        model: Name or path of a sentence-transformers model; None takes the offline one.
+        model: Of the encoder, see `models.load`; None takes the offline one.
         cache: Folder of embeddings, kept between runs.
         step: Called before each part of the work with a sentence, how much is done, and how much there is.
 
@@ -73,10 +72,7 @@ def calibrate(
         parts(queries, settings.max_clean_query_loss)  # refuses too few of them before the corpus is embedded
     total = len(documents)
     step("loading the model", 0, total)
-    if model:
-        encoder = CachedEncoder(SentenceTransformerEncoder(model, progress=False), cache)
-    else:
-        encoder = CachedEncoder(SentenceTransformerEncoder.offline(progress=False), cache)
+    encoder = CachedEncoder(models.load(model), cache)
     index = DenseIndex(encoder)
     for start in range(0, total, BLOCK):
         step("indexing documents", start, total)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,7 +67,7 @@ def load(folder: Path) -> Dataset:
     """
     documents = []
     for where, row in _lines(folder / "corpus.jsonl"):
-        documents.append(_document(where, row))
+        documents.append(document(where, row))
     texts: dict[str, str] = {}
     answers: dict[str, tuple[str, str]] = {}
     for where, row in _lines(folder / "queries.jsonl"):
@@ -78,15 +78,15 @@ def load(folder: Path) -> Dataset:
         metadata = _metadata(where, row)
         if "correct_answer" in metadata and "incorrect_answer" in metadata:
             answers[query_id] = (str(metadata["correct_answer"]), str(metadata["incorrect_answer"]))
-    relevant = _qrels(folder / "qrels" / "test.tsv", texts, {document.id for document in documents})
+    relevant = _qrels(folder / "qrels" / "test.tsv", texts, {one.id for one in documents})
     attacks = folder / "attacks.jsonl"
     attack_texts = tuple(
         AttackText(_text(where, row, "query_id"), _text(where, row, "attack"), _text(where, row, "text"))
         for where, row in (_lines(attacks) if attacks.exists() else ())
     )
     judged = {query_id: text for query_id, text in texts.items() if query_id in relevant}
-    kept = tuple(document for document in documents if words(document.text))
-    left_out = tuple(document.id for document in documents if not words(document.text))
+    kept = tuple(one for one in documents if words(one.text))
+    left_out = tuple(one.id for one in documents if not words(one.text))
     own = folder / "paraphrases.jsonl"
     paraphrases = load_paraphrases(own) if own.exists() else {}
     return Dataset(folder.name, kept, judged, relevant, answers, attack_texts, paraphrases, left_out)
@@ -100,8 +100,8 @@ def load_documents(path: Path) -> tuple[Document, ...]:
     Raises:
         InvalidInputError: If the file is missing or a line malformed; the message names file and line.
     """
-    found = (_document(where, {"_id": where.rpartition(":")[2], **row}) for where, row in _lines(path))
-    return tuple(document for document in found if words(document.text))
+    found = (document(where, {"_id": where.rpartition(":")[2], **row}) for where, row in _lines(path))
+    return tuple(one for one in found if words(one.text))
 
 
 def load_queries(path: Path) -> tuple[str, ...]:
@@ -169,11 +169,16 @@ def target(dataset: Dataset, query_id: str) -> Target:
         correct=correct,
         incorrect=incorrect,
         lies=tuple(t.text for t in dataset.attack_texts if t.query_id == query_id and t.attack.startswith(LIES)),
-        relevant=tuple(document for document in dataset.documents if document.id in dataset.relevant[query_id]),
+        relevant=tuple(one for one in dataset.documents if one.id in dataset.relevant[query_id]),
     )
 
 
-def _document(where: str, row: dict[str, Any]) -> Document:
+def document(where: str, row: Mapping[str, Any]) -> Document:
+    """The document of a row with `_id`, `text` and, where it has them, `title` and `metadata`.
+
+    Raises:
+        InvalidInputError: If something is missing or of another type; the message begins with `where`.
+    """
     text = f"{_text(where, row, 'title', '')} {_text(where, row, 'text')}".strip()
     return Document(_id(where, row), text, {**_metadata(where, row), "title": row.get("title", "")})
 
@@ -185,34 +190,52 @@ def _read(path: Path) -> str:
         raise InvalidInputError(f"{path} cannot be read: {error}") from error
 
 
-def _lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    for number, line in enumerate(_read(path).split("\n"), 1):
+def rows(lines: Iterable[bytes], path: Path | str, first: int = 1) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The objects of JSON lines, each with its place, `path:number`; empty lines are passed over.
+
+    Args:
+        lines: Of a file, or a part of it.
+        path: Of the file; for messages.
+        first: Number of the first of the lines.
+
+    Raises:
+        InvalidInputError: If a line is no JSON object; the message names file and line.
+    """
+    for number, line in enumerate(lines, first):
         if not line.strip():
             continue
         try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise InvalidInputError(f"{path}:{number} is not JSON: {error}") from error
+            row = json.loads(line.decode("utf-8"))
+        except (ValueError, RecursionError) as error:
+            raise InvalidInputError(f"{path}:{number} is not JSON: {error}; mend the line, or take it out") from error
         if not isinstance(row, dict):
-            raise InvalidInputError(f"{path}:{number} must be a JSON object")
+            raise InvalidInputError(f"{path}:{number} must be a JSON object; mend the line, or take it out")
         yield f"{path}:{number}", row
 
 
-def _id(where: str, row: dict[str, Any]) -> str:
+def _lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    try:
+        with path.open("rb") as file:
+            yield from rows(file, path)
+    except OSError as error:
+        raise InvalidInputError(f"{path} cannot be read: {error}") from error
+
+
+def _id(where: str, row: Mapping[str, Any]) -> str:
     value = _text(where, row, "_id")
     if not value or not value.isprintable():
         raise InvalidInputError(f"{where} needs printable characters under '_id', not {value!r}")
     return value
 
 
-def _metadata(where: str, row: dict[str, Any]) -> dict[str, Any]:
+def _metadata(where: str, row: Mapping[str, Any]) -> dict[str, Any]:
     value = row.get("metadata") or {}
     if not isinstance(value, dict):
         raise InvalidInputError(f"{where} needs an object under 'metadata', not {value!r}")
     return value
 
 
-def _text(where: str, row: dict[str, Any], key: str, default: str | None = None) -> str:
+def _text(where: str, row: Mapping[str, Any], key: str, default: str | None = None) -> str:
     value = row.get(key, default)
     if not isinstance(value, str):
         raise InvalidInputError(f"{where} needs a string under {key!r}, not {value!r}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import difflib
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -13,15 +13,26 @@ from typing import Any, Literal
 
 from ragguard import attacks
 from ragguard.attacks import Attack, Prepared, ThreatModel
-from ragguard.defenses import SIGNALS, CalibratedGuard, RAGMask, RAGPart, RAGPartSearch, SourceQuota, default_guard, prepare
+from ragguard.defenses import (
+    SIGNALS,
+    CalibratedGuard,
+    RAGMask,
+    RAGPart,
+    RAGPartSearch,
+    RobustScore,
+    SourceQuota,
+    default_guard,
+    prepare,
+)
 from ragguard.encoders import SentenceTransformerEncoder
 from ragguard.errors import InvalidInputError, RAGGuardError
 from ragguard.evaluation.datasets import Dataset, load_paraphrases
 from ragguard.evaluation.experiment import Corpus, System
 from ragguard.index import DenseIndex
-from ragguard.protocols import Defense, Encoder
+from ragguard.protocols import Defense, Encoder, EvidenceStore
 from ragguard.retriever import GuardedRetriever, GuardPolicy
 from ragguard.signals import Flood, Outlier, Signal
+from ragguard.store import MemoryStore
 from ragguard.types import Document
 
 OVERFETCH = 2
@@ -44,6 +55,7 @@ class Bench:
         corpus: The undefended retriever, filled.
         k: Results per query.
         seed: Of everything random.
+        store: Of the windows that guards embed.
     """
 
     dataset: Dataset
@@ -54,6 +66,7 @@ class Bench:
     corpus: Corpus
     k: int
     seed: int
+    store: EvidenceStore = field(default_factory=MemoryStore)
 
 
 def parse(spec: str) -> tuple[str, dict[str, Any]]:
@@ -231,14 +244,20 @@ def _calibrated(bench: Bench, *, signals: Sequence[str] = (), without: Sequence[
         raise InvalidInputError(f"unknown signals {sorted(unknown)}; there are {', '.join(named)}")
     wanted = set(signals or (signal.name for signal in SIGNALS)) - set(without)
     chosen = [signal for name, signal in named.items() if name in wanted]
-    return CalibratedGuard.calibrated(
-        bench.encoder, bench.corpus, bench.dataset.documents, bench.others, k=bench.k, signals=chosen, depth=OVERFETCH, **options
-    )
+    return CalibratedGuard.calibrated(**_given(bench), signals=chosen, **options)
 
 
 def _default(bench: Bench, **options: Any) -> tuple[Defense, ...]:
-    given = (bench.encoder, bench.corpus, bench.dataset.documents, bench.others)
-    return default_guard(*given, k=bench.k, depth=OVERFETCH, **options)
+    return default_guard(**_given(bench), **options)
+
+
+def _robust(bench: Bench, **options: Any) -> Defense:
+    return RobustScore.fitted(**_given(bench), **options)
+
+
+def _given(bench: Bench) -> dict[str, Any]:
+    corpus = {"retriever": bench.corpus, "documents": bench.dataset.documents, "queries": bench.others}
+    return {"encoder": bench.encoder, **corpus, "k": bench.k, "depth": OVERFETCH, "store": bench.store}
 
 
 DEFENSES: dict[str, Callable[..., Defense | tuple[Defense, ...]]] = {
@@ -247,6 +266,7 @@ DEFENSES: dict[str, Callable[..., Defense | tuple[Defense, ...]]] = {
     "quota": lambda _, **options: SourceQuota(**options),
     "ragpart": lambda bench, **options: RAGPart(bench.encoder, **options),
     "ragmask": lambda bench, **options: RAGMask(bench.encoder, **options),
+    "robust": _robust,
 }
 ATTACKS: dict[str, Callable[..., Attack | list[Attack]]] = {
     "adaptive-ragmask": _curve(attacks.SpreadAgainstRAGMask, "rounds", (1, 2, 3, 4, 5)),

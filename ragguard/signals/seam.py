@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 
 from ragguard.signals.base import Candidates, Scores, Signal
@@ -37,14 +39,16 @@ class Seam(Signal):
         same = rows[1:] == rows[:-1]
         neighbour[1:] |= near[:-1] & same
         neighbour[:-1] |= near[1:] & same
-        number, chosen = len(candidates.profiles), np.flatnonzero(neighbour)
-        belongs = rows[chosen] == np.arange(number)[:, None]
-        members = np.concatenate([belongs & near[chosen], belongs]).astype(np.float32)
-        counts = members.sum(axis=1)
-        sums = members @ candidates.vectors[chosen]
-        rest = np.stack([profile.total for profile in candidates.profiles]) - sums[number:]
-        left = np.array([len(profile.spans) for profile in candidates.profiles]) - counts[number:]
-        found = np.einsum("ij,ij->i", sums[:number], rest) / counts[:number] / np.maximum(left, 1)
+        members = np.stack([near, neighbour]).astype(np.float32)
+        counts = np.add.reduceat(members, candidates.starts, axis=1)
+        # One document at a time: BLAS spreads a product of all of them over the cores, and waits for those that are busy.
+        bounds = pairwise([*candidates.starts.tolist(), len(rows)])
+        sums = np.stack(
+            [members[:, first:last] @ profile.vectors for (first, last), profile in zip(bounds, candidates.profiles, strict=True)]
+        )
+        rest = np.stack([profile.total for profile in candidates.profiles]) - sums[:, 1]
+        left = np.array([len(profile.spans) for profile in candidates.profiles]) - counts[1]
+        found = np.einsum("ij,ij->i", sums[:, 0], rest) / counts[0] / np.maximum(left, 1)
         coherence = np.where(left > 0, found, WHOLE)
         return np.asarray(candidates.best - WEIGHT * coherence, dtype=np.float64)
 

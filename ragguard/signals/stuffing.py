@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
@@ -35,14 +34,16 @@ class Stuffing(Signal):
 
     def __call__(self, candidates: Candidates) -> Scores:
         """From the densest run; texts that are shorter are measured as if they went on."""
-        wanted = set(candidates.words) - self._common
-        length = max(REPEATED * len(wanted), LEAST)
-        return np.array([_densest(profile.places, wanted, length) for profile in candidates.profiles])
-
-
-def _densest(places: Mapping[str, Sequence[int]], wanted: Iterable[str], length: int) -> float:
-    found = sorted(place for word in wanted for place in places.get(word, ()))
-    return max((bisect_left(found, place + length, i) - i for i, place in enumerate(found)), default=0) / length
+        counts = np.array([False, *(word not in self._common for word in candidates.distinct)])
+        length = max(REPEATED * int(counts.sum()), LEAST)
+        sizes = np.array([len(profile.words) for profile in candidates.profiles])
+        ends = np.cumsum(sizes)
+        inside = np.append(0, np.cumsum(counts[candidates.codes]))
+        runs = inside[np.minimum(np.arange(length, length + ends[-1]), np.repeat(ends, sizes))] - inside[:-1]
+        found, some = np.zeros(len(sizes)), sizes > 0
+        if some.any():
+            found[some] = np.maximum.reduceat(runs, (ends - sizes)[some]) / length
+        return found
 
 
 def frequencies(documents: Iterable[Iterable[str]]) -> dict[str, float]:

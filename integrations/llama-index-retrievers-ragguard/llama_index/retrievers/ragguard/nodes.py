@@ -14,7 +14,7 @@ from ragguard.checks import positive
 from ragguard.defenses import BaseDefense
 from ragguard.errors import RetrieverError
 from ragguard.protocols import Defense
-from ragguard.retriever import GuardedRetriever, GuardPolicy
+from ragguard.retriever import Guard, GuardPolicy
 from ragguard.text import Canonical, canonical
 from ragguard.types import Document, GuardedResult, Hit
 
@@ -37,10 +37,8 @@ class NodeGuard:
             InvalidInputError: If there are no defenses, or `top_k` is below 1.
         """
         self._defenses, self._top_k = defenses, positive(top_k, "top_k")
-        policy = policy or GuardPolicy()
-        # The wrapped retriever has one depth, its own: asking again would bring the same nodes.
-        self._policy = policy.model_copy(update={"max_overfetch": policy.overfetch})
-        self._guarded([])  # refuses what is no defense
+        self._policy = policy or GuardPolicy()
+        self._guard(None)  # refuses what is no defense
 
     def prepare(self, nodes: Sequence[BaseNode]) -> None:
         """Compute at ingestion what judging these nodes will need, in every reading that is judged."""
@@ -61,31 +59,21 @@ class NodeGuard:
             DeadlineExceededError: If all readings together take longer than the policy's deadline.
         """
         end = self._end()
-        results = [self._guarded(hits(nodes, mode), end).retrieve(query, self._top_k) for mode in _readings(nodes)]
+        results = [self._guard(end)(query, hits(nodes, mode), self._top_k) for mode in _readings(nodes)]
         return _worst(results)
 
     async def aguard(self, query: str, nodes: Sequence[NodeWithScore]) -> GuardedResult:
         """As `guard`, without blocking the event loop."""
         end = self._end()
-        results = [await self._guarded(hits(nodes, mode), end).aretrieve(query, self._top_k) for mode in _readings(nodes)]
+        results = [await self._guard(end).acall(query, hits(nodes, mode), self._top_k) for mode in _readings(nodes)]
         return _worst(results)
 
     def _end(self) -> float | None:
         return None if self._policy.deadline_s is None else time.monotonic() + self._policy.deadline_s
 
-    def _guarded(self, candidates: list[Hit], end: float | None = None) -> GuardedRetriever:
+    def _guard(self, end: float | None) -> Guard:
         left = None if end is None else max(end - time.monotonic(), 1e-3)
-        return GuardedRetriever(_Given(candidates), self._defenses, self._policy.model_copy(update={"deadline_s": left}))
-
-
-class _Given:
-    """A retriever of candidates that are already there."""
-
-    def __init__(self, candidates: list[Hit]) -> None:
-        self._candidates = candidates
-
-    def retrieve(self, query: str, k: int) -> list[Hit]:  # noqa: ARG002
-        return self._candidates
+        return Guard(self._defenses, self._policy.model_copy(update={"deadline_s": left}))
 
 
 def hits(nodes: Sequence[NodeWithScore], mode: MetadataMode) -> list[Hit]:

@@ -1,0 +1,128 @@
+"""A component between a retriever and what reads its documents."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from haystack import Document, component, default_from_dict, default_to_dict
+from haystack.core.errors import SerializationError
+from haystack_integrations.components.rankers.ragguard.documents import documents_of, guarded, hits
+
+from ragguard.checks import positive
+from ragguard.defenses import CalibratedGuard, SourceQuota, prepare
+from ragguard.errors import InvalidInputError
+from ragguard.evaluation import models
+from ragguard.evaluation.datasets import load_documents
+from ragguard.protocols import Defense
+from ragguard.retriever import Guard, GuardPolicy
+from ragguard.types import GuardedResult
+
+
+@component
+class RAGGuard:
+    """Lets pass the documents that its defenses keep. Put it behind the retriever, which should find about twice `top_k`.
+
+    Made from files, it can be written to YAML with its pipeline; made from defenses (`RAGGuard.of`), it cannot.
+    """
+
+    def __init__(
+        self,
+        guard: str,
+        corpus: str,
+        *,
+        model: str | None = None,
+        quota: int | None = None,
+        top_k: int = 5,
+        deadline_s: float | None = None,
+    ) -> None:
+        """Name the files; `warm_up` reads them.
+
+        Args:
+            guard: What `ragguard calibrate` wrote.
+            corpus: The documents it was calibrated on: JSON lines with `text`.
+            model: The encoder, as `ragguard calibrate --model` names it; None takes the offline one.
+            quota: Documents of one source that may pass; None counts none.
+            top_k: How many documents to return.
+            deadline_s: Seconds after which judging a query ends in DeadlineExceededError; None waits.
+
+        Raises:
+            InvalidInputError: If `top_k` or `quota` is below 1.
+        """
+        self.guard, self.corpus, self.model, self.quota = guard, corpus, model, quota
+        self.top_k, self.deadline_s = positive(top_k, "top_k"), deadline_s
+        if quota is not None:
+            positive(quota, "quota")
+        self._defenses: tuple[Defense, ...] = ()
+        self._guard: Guard | None = None
+
+    @classmethod
+    def of(cls, defenses: Sequence[Defense], *, top_k: int = 5, policy: GuardPolicy | None = None) -> RAGGuard:
+        """A component of defenses that you have made, such as those of `default_guard`.
+
+        Raises:
+            InvalidInputError: If there are no defenses, something is not a defense, or `top_k` is below 1.
+        """
+        made = cls("", "", top_k=top_k)
+        made._defenses, made._guard = tuple(defenses), Guard(defenses, policy)
+        return made
+
+    def to_dict(self) -> dict[str, Any]:
+        """For YAML.
+
+        Raises:
+            SerializationError: If it was made from defenses.
+        """
+        if not self.guard:
+            raise SerializationError("defenses cannot be written; save the guard, and make RAGGuard from its file")
+        names = ("guard", "corpus", "model", "quota", "top_k", "deadline_s")
+        written: dict[str, Any] = default_to_dict(self, **{name: getattr(self, name) for name in names})
+        return written
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> RAGGuard:
+        """From YAML."""
+        made: RAGGuard = default_from_dict(cls, data)
+        return made
+
+    def warm_up(self) -> None:
+        """Read the files and load the model, once.
+
+        Raises:
+            InvalidInputError: If a file is missing, damaged, or of another encoder.
+        """
+        if self._guard is None:
+            loaded = CalibratedGuard.load(self.guard, models.load(self.model), load_documents(Path(self.corpus)))
+            self._defenses = (loaded, *([] if self.quota is None else [SourceQuota(self.quota)]))
+            self._guard = Guard(self._defenses, GuardPolicy(deadline_s=self.deadline_s))
+
+    def prepare(self, documents: Sequence[Document]) -> None:
+        """Compute ahead of queries what judging these documents will need: call it with what you write to the document store."""
+        self.warm_up()
+        prepare(self._defenses, documents_of(documents))
+
+    def explain(self, query: str, documents: Sequence[Document]) -> GuardedResult:
+        """The whole result: what was kept, what was not, and every verdict."""
+        return self._warm()(query, hits(documents), self.top_k)
+
+    @component.output_types(documents=list[Document])
+    def run(self, query: str, documents: list[Document]) -> dict[str, list[Document]]:
+        """The guarded top documents, best first.
+
+        Raises:
+            RAGGuardError: If a defense fails, or something is not a document.
+        """
+        return {"documents": guarded(self.explain(query, documents), documents)}
+
+    @component.output_types(documents=list[Document])
+    async def run_async(self, query: str, documents: list[Document]) -> dict[str, list[Document]]:
+        """As `run`, without blocking the event loop."""
+        result = await self._warm().acall(query, hits(documents), self.top_k)
+        return {"documents": guarded(result, documents)}
+
+    def _warm(self) -> Guard:
+        self.warm_up()
+        if self._guard is None:
+            raise InvalidInputError("RAGGuard is not warmed up")
+        return self._guard

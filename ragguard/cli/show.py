@@ -1,0 +1,68 @@
+"""What commands share: how they look."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from ragguard.evaluation.metrics import Row
+
+CACHE = Path.home() / ".cache" / "ragguard"
+MODEL = "A sentence-transformers model, or onnx:int8 or onnx:fp32, or onnx:int8:MODEL; without it, the offline one."
+console = Console(highlight=False)
+
+
+def quiet(level: int = logging.ERROR) -> None:
+    """Nothing tears the progress bar: no bars of models being read, no warnings that what is under attack is under attack."""
+    from transformers.utils import logging as transformers_logging
+
+    logging.getLogger("sentence_transformers").setLevel(logging.WARNING)
+    logging.getLogger("ragguard").setLevel(level)
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+
+
+def progress_bar() -> Progress:
+    """On stderr, gone when it is done."""
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    return Progress(*columns, console=Console(stderr=True), transient=True)
+
+
+def table(rows: Sequence[Row]) -> Table:
+    """Attacks by defenses."""
+    k = rows[0].k
+    caption = (
+        f"ASR@{k}: a poisoned document is in the top {k}; lower is better. SR@{k}: an answering passage is; higher is better. "
+        f"Clean harmed: share of questions that lose a document of their top {k} without any attack. "
+        "(A) carries a retrieval trigger, (B) is a fluent lie."
+    )
+    made = Table(caption=caption)
+    for column in ("attack", "defense"):
+        made.add_column(column, overflow="fold")
+    for column in (f"ASR@{k}", f"SR@{k}", "clean\nSR", "clean\nharmed", "ms per\nquery"):
+        made.add_column(column, justify="right")
+    last = ""
+    for row in rows:
+        if row.attack != last and last:
+            made.add_section()
+        asr = Text(f"{row.asr:.2f}", style="red" if row.asr > 0.1 else "green")
+        attack = f"{row.attack} ({row.family})" if row.attack != last else ""
+        rates = (f"{rate:.2f}" for rate in (row.sr, row.clean_sr, row.clean_loss))
+        made.add_row(attack, row.defense, asr, *rates, f"{row.ms_per_query:.1f}")
+        last = row.attack
+    return made
+
+
+def print_findings(findings: Sequence[str], out: Path) -> None:
+    """What must not be overlooked, and where the report is."""
+    console.print("\n[bold]What was not stopped, and what it cost[/bold]")
+    for finding in findings or ("Nothing: every attack was held to 10 % of its targets, and no answer was lost.",):
+        console.print(Text(f"  - {finding}", style="red" if findings else ""))
+    console.print(f"\nWrote {out / 'results.json'} and {out / 'report.html'}")

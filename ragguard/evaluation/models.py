@@ -1,0 +1,28 @@
+"""Encoders by the names that the command line knows."""
+
+from __future__ import annotations
+
+from ragguard.encoders import SentenceTransformerEncoder, offline_model_path
+from ragguard.errors import InvalidInputError
+
+
+def load(name: str | None) -> SentenceTransformerEncoder:
+    """Load an encoder.
+
+    Args:
+        name: Name or path of a sentence-transformers model; None takes the offline one. `onnx:int8` and `onnx:fp32` run the
+            offline one on ONNX Runtime, `onnx:int8:NAME` another.
+
+    Raises:
+        InvalidInputError: If the precision is unknown, or ONNX Runtime is not installed.
+        EncoderError: If the model cannot be loaded.
+    """
+    kind, _, rest = (name or "").partition(":")
+    if kind != "onnx":
+        return SentenceTransformerEncoder(name, progress=False) if name else SentenceTransformerEncoder.offline(progress=False)
+    try:
+        from ragguard.onnx_encoder import OnnxEncoder
+    except ImportError as missing:
+        raise InvalidInputError(f"--model {name}: {missing}") from missing
+    precision, _, model = rest.partition(":")
+    return OnnxEncoder(model or offline_model_path(), precision=precision, progress=False)  # type: ignore[arg-type]  # refused there
