@@ -28,8 +28,8 @@ from ragguard.text import windows
 
 DTYPES: dict[str, tuple[Literal["float32", "float16"], ...]] = {"cpu": ("float32",), "cuda": ("float32", "float16")}
 """On a processor half precision is tens of times slower."""
-BATCHES = {"cpu": (16, 64), "cuda": (64, 256, 1024)}
-TEXTS = {"cpu": 32, "cuda": 16_384}
+BATCHES = {"cpu": (16,), "cuda": (64, 256, 1024)}
+TEXTS = {"cpu": 16, "cuda": 16_384}
 CORPORA = {"cpu": (10_000, 100_000), "cuda": (100_000, 1_000_000, 10_000_000)}
 SIDE, COPIED = {"cpu": 2048, "cuda": 8192}, {"cpu": 2**25, "cuda": 2**28}
 """Of the matrices whose product is timed; numbers that are copied, more than caches hold."""
@@ -54,7 +54,7 @@ def measure(device: str) -> dict[str, Any]:
         encoder=OFFLINE_MODEL,
         dataset=f"{len(texts)} synthetic texts, words as in the demo corpus; random vectors of {DIMENSION} dimensions",
         seed=SEED,
-        rates_a_second=rates,
+        rates=rates,
         embedding=embedding,
         search=search,
     )
