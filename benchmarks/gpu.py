@@ -31,15 +31,15 @@ DTYPES: dict[str, tuple[Literal["float32", "float16"], ...]] = {"cpu": ("float32
 BATCHES = {"cpu": (16,), "cuda": (64, 256, 1024)}
 TEXTS = {"cpu": 16, "cuda": 16_384}
 CORPORA = {"cpu": (10_000, 100_000), "cuda": (100_000, 1_000_000, 10_000_000)}
-SIDE = {"cpu": 2048, "cuda": 8192}
-"""Of the matrices whose product is timed, and the square root of the numbers that are copied."""
+SIDE, COPIED = {"cpu": 2048, "cuda": 8192}, {"cpu": 2**25, "cuda": 2**28}
+"""Of the matrices whose product is timed; numbers that are copied, more than caches hold."""
 ASKED, TOP, DIMENSION, REPEATS, SEED = (1, 64), 20, 384, 5, 0
 
 
 def measure(device: str) -> dict[str, Any]:
     """All rates on one device."""
     kind = "cuda" if device.startswith("cuda") else "cpu"
-    rates = {dtype: _rates(device, dtype, SIDE[kind]) for dtype in DTYPES[kind]}
+    rates = {dtype: _rates(device, dtype, SIDE[kind], COPIED[kind]) for dtype in DTYPES[kind]}
     print(rates, flush=True)
     texts = list(Language([one.text for one in datasets.load(DATA).documents]).texts(TEXTS[kind], SEED))
     embedding = [_embedding(device, dtype, batch, texts, rates[dtype]) for dtype in DTYPES[kind] for batch in BATCHES[kind]]
@@ -60,12 +60,13 @@ def measure(device: str) -> dict[str, Any]:
     )
 
 
-def _rates(device: str, dtype: str, side: int) -> dict[str, float]:
+def _rates(device: str, dtype: str, side: int, copied: int) -> dict[str, float]:
     """Operations of a matrix product and bytes of a copy (read and written), a second; the best of several."""
-    one = torch.randn(side, side, device=device).to(getattr(torch, dtype))
-    other = torch.empty_like(one)
-    product, copy = (min(_times(device, work)) for work in (lambda: torch.matmul(one, one, out=other), lambda: other.copy_(one)))
-    return {"operations": 2 * side**3 / product, "bytes": 2 * one.numel() * one.element_size() / copy}
+    form = getattr(torch, dtype)
+    matrix = torch.randn(side, side, device=device).to(form)
+    one, other = torch.ones(copied, device=device, dtype=form), torch.zeros(copied, device=device, dtype=form)
+    product, copy = (min(_times(device, work)) for work in (lambda: matrix @ matrix, lambda: other.copy_(one)))
+    return {"operations": round(2 * side**3 / product), "bytes": round(2 * one.numel() * one.element_size() / copy)}
 
 
 def _embedding(
@@ -90,7 +91,7 @@ def _floor(encoder: SentenceTransformerEncoder, texts: Sequence[str], batch: int
     network: Any = encoder.model[0].auto_model
     weights = list(network.encoder.parameters())
     number = sum(weight.numel() for weight in weights)
-    lengths = [len(ids) for ids in encoder.model.tokenizer(list(texts), truncation=False)["input_ids"]]
+    lengths = [len(ids) for ids in encoder.model.tokenizer(list(texts), truncation=False, verbose=False)["input_ids"]]
     layers, width = network.config.num_hidden_layers, network.config.hidden_size
     operations = sum(2 * number * length + 4 * layers * width * length**2 for length in lengths)
     read = -(-len(texts) // batch) * number * weights[0].element_size()
