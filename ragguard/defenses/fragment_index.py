@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from ragguard.types import Vectors
 
 FragmentSearch: TypeAlias = Literal["flat", "ivf", "hnsw"]
-"""`flat` reads every fragment; `ivf` those in the nearest cells, `hnsw` those it meets in a graph of neighbours, both FAISS's. For
-a single query, FAISS's own flat index takes longer than the one matrix product that `flat` is (benchmarks/fragment_search.py)."""
+"""`flat` reads every fragment; `ivf` those in the nearest cells, `hnsw` those it meets in a graph of neighbours, both by FAISS.
+For one query, FAISS's own flat index takes longer than the one matrix product that `flat` is (benchmarks/fragment_search.py)."""
 
 PROBED = 1 / 8
 """Share of the cells that IVF reads; its price and recall are those of benchmarks/closed_form.py."""
@@ -60,6 +60,7 @@ class FragmentIndex:
 def _index(vectors: Vectors, kind: FragmentSearch) -> Any:
     import faiss
 
+    index: Any
     count, dimension = vectors.shape
     if kind == "hnsw":
         index = faiss.IndexHNSWFlat(dimension, LINKS, faiss.METRIC_INNER_PRODUCT)
