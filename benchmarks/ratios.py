@@ -80,6 +80,8 @@ RATIOS = (
     Ratio("RAGPart N=5 k=2: times smaller", "closed_form", _of("times_smaller", n=5, k=2), 1.95, more=True),
     Ratio("RAGPart N=10 k=5: times faster", "closed_form", _of("times_faster", n=10, k=5), 10, more=True),
     Ratio("RAGPart N=10 k=5: times smaller", "closed_form", _of("times_smaller", n=10, k=5), 20, more=True),
+    Ratio("RAGPart N=20 k=10, 40 candidates, ms", "closed_form", lambda found: float(found["sampled"]["ms"]), 50, steady=False),
+    Ratio("ONNX int8 / torch, documents/s", "encoders", _of("documents_times_as_fast", encoder="ONNX int8"), 1.5, more=True),
     Ratio("RAGMask, scoring warm: times faster", "latency", _of("ragmask_speedup"), 50, more=True, steady=False),
     Ratio("evidence of 20 documents, memory, ms", "sql_store", _of("read_ms_from_memory", precision="fp16"), 0.5, steady=False),
     Ratio("evidence of 20 documents, SQLite, ms", "sql_store", _of("read_ms_from_disk", precision="fp16"), 5, steady=False),

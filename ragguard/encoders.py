@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import os
 import re
 import threading
 import unicodedata
@@ -86,6 +87,7 @@ class SentenceTransformerEncoder:
         self._batch_size = batch_size or (CPU_BATCH if self._model.device.type == "cpu" else GPU_BATCH)
         self._progress = progress
         self._lock = _one_tokenizes_at_a_time(self._model)
+        self._room = threading.BoundedSemaphore(max(2, os.cpu_count() or 2))  # more at once only hinder each other
         self._name = f"{_fingerprint(self._model)}@{dtype}"
         dimension = self._model.get_embedding_dimension() if hasattr(self._model, "get_embedding_dimension") else None
         self._dimension = int(dimension or self._encode_pieces(self._model.encode_document, ["a"], bar=False).shape[1])
@@ -182,7 +184,8 @@ class SentenceTransformerEncoder:
             for start in range(0, len(order), self._batch_size):
                 batch = order[start : start + self._batch_size]
                 deadline.check()
-                out = method([texts[i] for i in batch], batch_size=self._batch_size, show_progress_bar=False)
+                with self._room:
+                    out = method([texts[i] for i in batch], batch_size=self._batch_size, show_progress_bar=False)
                 rows.append(np.asarray(out, dtype=np.float32))
                 shown.update(len(batch))
         found = np.concatenate(rows)
