@@ -12,7 +12,7 @@ from ragguard.types import Vectors
 
 FragmentSearch: TypeAlias = Literal["flat", "ivf", "hnsw"]
 """`flat` reads every fragment; `ivf` those in the nearest cells, `hnsw` those it meets in a graph of neighbours, both by FAISS.
-`flat` is one matrix product: FAISS's own flat index works on one query with one core (benchmarks/fragment_search.py times both)."""
+`flat` is one matrix product: FAISS's own flat index takes one core for a query (benchmarks/fragment_search.py times both)."""
 
 PROBED = 1 / 8
 """Share of the cells that IVF reads; its price and recall are those of benchmarks/closed_form.py."""
