@@ -114,10 +114,9 @@ class Combinations:
         return bound
 
 
-def thresholds(scores: Floats, p: int) -> Floats:
-    """The p-th highest score of each combination, from scores of shape (documents, combinations); shape (combinations,)."""
-    columns = np.ascontiguousarray(scores.T)  # one combination a row: partitioned in place, not in strides
-    at = len(scores) - p
+def thresholds(columns: Floats, p: int) -> Floats:
+    """The p-th highest score of each combination, from scores of shape (combinations, documents); shape (combinations,)."""
+    at = columns.shape[1] - p
     return np.partition(columns, at, axis=1)[:, at]
 
 
@@ -131,12 +130,13 @@ def votes(scores: Floats, p: int) -> NDArray[np.int64]:
     Returns:
         Shape (documents,).
     """
-    threshold = thresholds(scores, p)
-    document, combination = np.nonzero(scores >= threshold)
-    tied = scores[document, combination] == threshold[combination]
-    free = p - np.bincount(combination[~tied], minlength=len(threshold))
-    order = np.argsort(combination[tied], kind="stable")
-    waiting = combination[tied][order]
-    place = np.arange(len(waiting)) - np.searchsorted(waiting, waiting)
-    chosen = np.concatenate([document[~tied], document[tied][order][place < free[waiting]]])
+    columns = np.ascontiguousarray(scores.T)  # one combination a row: partitioned in memory's order, not in strides
+    threshold = thresholds(columns, p)
+    reached = np.flatnonzero(columns >= threshold[:, None])  # of two dimensions, nonzero takes five times as long
+    combination, document = np.divmod(reached, len(scores))
+    above = columns.ravel()[reached] > threshold[combination]
+    free = p - np.bincount(combination[above], minlength=len(columns))
+    tied = combination[~above]
+    place = np.arange(len(tied)) - np.searchsorted(tied, tied)
+    chosen = np.concatenate([document[above], document[~above][place < free[tied]]])
     return np.bincount(chosen, minlength=len(scores))

@@ -1,18 +1,18 @@
-"""Search among all fragments of a corpus with FAISS: exact, or approximate and fast."""
+"""Search among all fragments of a corpus: exact, or approximate with FAISS."""
 
 from __future__ import annotations
 
 import math
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ragguard.errors import InvalidInputError
 from ragguard.types import Vectors
 
 FragmentSearch: TypeAlias = Literal["flat", "ivf", "hnsw"]
-"""`flat` reads every fragment; `ivf` those in the nearest cells; `hnsw` walks a graph of neighbours."""
+"""`flat` reads every fragment; `ivf` those in the nearest cells, `hnsw` those it meets in a graph of neighbours, both by FAISS.
+`flat` is one matrix product: FAISS's own flat index takes one core for a query (benchmarks/fragment_search.py times both)."""
 
 PROBED = 1 / 8
 """Share of the cells that IVF reads; its price and recall are those of benchmarks/closed_form.py."""
@@ -30,43 +30,44 @@ class FragmentIndex:
         Args:
             vectors: Shape (fragments, d), at least one.
             kind: How they are searched.
-
-        Raises:
-            InvalidInputError: If `kind` is unknown.
         """
-        import faiss
-
-        self._faiss = faiss
         self.exact = kind == "flat"
-        count, dimension = vectors.shape
-        self._index: Any
-        if kind == "flat":
-            self._index = faiss.IndexFlatIP(dimension)
-        elif kind == "ivf":
-            cells = max(1, min(count // 39, int(4 * math.sqrt(count))))  # both from FAISS's guidelines
-            self._index = faiss.IndexIVFFlat(faiss.IndexFlatIP(dimension), dimension, cells, faiss.METRIC_INNER_PRODUCT)
-            self._index.train(vectors)
-            self._index.nprobe = math.ceil(cells * PROBED)
-        elif kind == "hnsw":
-            self._index = faiss.IndexHNSWFlat(dimension, LINKS, faiss.METRIC_INNER_PRODUCT)
-        else:
-            raise InvalidInputError(f"fragments are searched by one of {', '.join(get_args(FragmentSearch))}, not {kind!r}")
-        self._index.add(vectors)
-        if kind == "ivf":
-            self._index.make_direct_map()
+        self._vectors = vectors
+        if not self.exact:
+            self._index = _index(vectors, kind)
 
-    def nearest(self, vector: Vectors, depth: int) -> tuple[NDArray[np.int64], float]:
-        """Rows of the nearest fragments, and the similarity that no other one exceeds, as far as the search saw.
+    def at_most(self, vector: Vectors, depth: int) -> Vectors:
+        """What the similarity of each fragment does not exceed, shape (fragments,): itself, or that of the last one fetched.
 
         Args:
             vector: The query's, shape (d,).
-            depth: How many, at most the number of fragments.
+            depth: How many to fetch, at most the number of fragments; `flat` reads all. Of those not fetched, what an approximate
+                search overlooked may be more similar.
         """
+        if self.exact:
+            return np.asarray(self._vectors @ vector, dtype=np.float32)
         similarities, rows = self._index.search(vector[None, :], depth)
-        found = rows[0] >= 0  # an approximate search may find fewer
-        return rows[0][found], float(similarities[0][found].min(initial=1.0))
+        found = rows[0] >= 0  # it may find fewer
+        most = np.full(len(self._vectors), similarities[0][found].min(initial=1.0), dtype=np.float32)
+        most[rows[0][found]] = similarities[0][found]
+        return most
 
     def take(self, rows: NDArray[np.int64]) -> Vectors:
         """Fragments by row, shape (len(rows), d)."""
-        found: Vectors = self._index.reconstruct_batch(rows)
-        return found
+        return self._vectors[rows]
+
+
+def _index(vectors: Vectors, kind: FragmentSearch) -> Any:
+    import faiss
+
+    index: Any
+    count, dimension = vectors.shape
+    if kind == "hnsw":
+        index = faiss.IndexHNSWFlat(dimension, LINKS, faiss.METRIC_INNER_PRODUCT)
+    else:
+        cells = max(1, min(count // 39, int(4 * math.sqrt(count))))  # both from FAISS's guidelines
+        index = faiss.IndexIVFFlat(faiss.IndexFlatIP(dimension), dimension, cells, faiss.METRIC_INNER_PRODUCT)
+        index.train(vectors)
+        index.nprobe = math.ceil(cells * PROBED)
+    index.add(vectors)
+    return index

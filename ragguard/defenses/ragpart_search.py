@@ -20,9 +20,9 @@ from ragguard.text import content_hash
 from ragguard.types import Action, Document, GuardedResult, Hit, Vectors, Verdict
 from ragguard.vectors import encode_one_query
 
-FIRST_DEPTH = 64
-"""Fragments fetched first, for each document that a combination votes for; four times as many where the proof fails. With 16 or
-256, most queries on the corpus of benchmarks/fragment_search.py took about twice as long."""
+AT_FIRST, FRAGMENTS = 4, 16
+"""Documents scored first, for each that a combination votes for; fragments that an approximate search fetches first, for each of
+those. The result of `flat` does not depend on them."""
 
 FLOAT32 = 2.0**-23
 """What rounding in single precision may change in a number below 1; in a dot product, that many times its length."""
@@ -39,24 +39,26 @@ class _Corpus:
     grams: Vectors  # (documents, N, N)
     shortest: NDArray[np.float64]  # (documents,): no combination's sum of fragments is shorter
 
-    def reach(self, similarity: float, k: int) -> NDArray[np.float64]:
-        """The most that combinations of k fragments can score, of documents none of whose fragments exceeds a similarity."""
-        most = np.full(len(self.shortest), np.inf)
-        np.divide(k * similarity, self.shortest, out=most, where=self.shortest > 0)
-        np.maximum(most, similarity, out=most)
+    def reach(self, sums: NDArray[np.float64], k: int) -> NDArray[np.float64]:
+        """What no combination of k fragments exceeds, given the largest sum of k similarities of each document."""
+        most = np.full(len(sums), np.inf)
+        np.divide(sums, self.shortest, out=most, where=self.shortest > 0)
+        np.maximum(most, sums / k, out=most)
         return most
 
 
 class RAGPartSearch:
     """A retriever in which RAGPart's combinations vote among all documents of an index, not among candidates.
 
-    Only documents that can matter are scored. The fragments most similar to the query are fetched; let no other be more similar
-    than t. A combination of a document of which nothing was fetched scores (sum of its k similarities) / (length of the sum of
-    its fragments). That is at most k t / L if t >= 0, where L is the least such length; and at most t if t < 0, since no such
-    length exceeds k. L^2 is at least the k smallest diagonal entries, plus twice the k (k - 1) / 2 smallest others, of the
-    document's Gram matrix. Documents whose bound reaches the lowest score that any combination votes for are scored, too, or more
-    fragments are fetched, until none is left: all others have no vote. With `flat` search t is a fact, so the result is that of
-    scoring every document. `ivf` and `hnsw` may have overlooked a fragment above t, and `GuardedResult.approximate` says so.
+    Only documents that can matter are scored. A combination scores (sum of its k similarities) / (length of the sum of its
+    fragments). Let s be the sum of a document's k largest similarities. If s >= 0, none of its combinations scores more than
+    s / L, where L is the least such length; if s < 0, none more than s / k, since no such length exceeds k. L^2 is at least the k
+    smallest diagonal entries, plus twice the k (k - 1) / 2 smallest others, of the document's Gram matrix. Documents whose bound
+    reaches the lowest score that any combination votes for are scored, too, until none is left: all others have no vote.
+
+    `flat` search knows every similarity, so the result is that of scoring every document. `ivf` and `hnsw` fetch the most similar
+    fragments, more where the bounds ask for it, and take the others to be no more similar than the last one. They may have
+    overlooked some that are, and `GuardedResult.approximate` says so.
 
     Follows the index: fragments are looked up and indexed again after documents were added or deleted.
     """
@@ -67,7 +69,7 @@ class RAGPartSearch:
         Args:
             index: The corpus.
             defense: Settings and fragment evidence.
-            fragments: How FAISS searches fragments: "flat" is exact; "ivf" and "hnsw" are approximate, and slow to build.
+            fragments: How fragments are searched: "flat" is exact; "ivf" and "hnsw" are approximate, and slow to build.
 
         Raises:
             InvalidInputError: If they do not have the same encoder, or `fragments` is unknown.
@@ -138,25 +140,25 @@ class RAGPartSearch:
     ) -> tuple[NDArray[np.int64], Floats]:
         """Given documents, and every other that can get a vote or fill up the top k: rows, rising, and their scores."""
         total, n = corpus.grams.shape[:2]
-        enough = min(total, max(self._defense.settings.p or k, k))
-        seen, depth = np.array(rows, dtype=np.int64), FIRST_DEPTH * enough
-        while depth < total * n:
-            found, least = fragments.nearest(vector, depth)
-            seen = np.union1d(seen, found // n)
-            reach = corpus.reach(least + len(vector) * FLOAT32, self._defense.settings.k)
-            while len(seen) >= enough:
+        size = self._defense.settings.k
+        first = min(total, AT_FIRST * max(self._defense.settings.p or k, k))
+        depth = FRAGMENTS * first
+        while True:
+            most = fragments.at_most(vector, min(depth, total * n)).reshape(total, n) + len(vector) * FLOAT32
+            sums = np.partition(most, n - size, axis=1)[:, n - size :].sum(axis=1, dtype=np.float64)
+            reach = corpus.reach(sums, size)
+            seen = np.union1d(np.array(rows, dtype=np.int64), np.argpartition(sums, total - first)[total - first :])
+            while True:
                 scores = self._scores(corpus, fragments, vector, seen)
                 within = reach >= self._floor(scores, k)
                 within[seen] = False
                 further = np.flatnonzero(within)
                 if not len(further):
                     return seen, scores
-                if len(further) > len(seen):
+                if not fragments.exact and depth < total * n and len(further) > 4 * len(seen):
                     break  # to fetch more fragments costs less
                 seen = np.union1d(seen, further)
             depth *= 4
-        every = np.arange(total)
-        return every, self._scores(corpus, fragments, vector, every)
 
     def _scores(self, corpus: _Corpus, fragments: FragmentIndex, vector: Vectors, rows: NDArray[np.int64]) -> Floats:
         """Added up in double precision, then rounded: documents alike score equally, whichever are scored with them."""
@@ -168,7 +170,7 @@ class RAGPartSearch:
     def _floor(self, scores: Floats, k: int) -> float:
         """What a document must reach to get a vote among these or, where fewer than k have any, to fill up by its mean score."""
         p = min(self._defense.settings.p or k, len(scores))
-        floor = float(thresholds(scores, p).min())
+        floor = float(thresholds(scores.T, p).min())
         without = votes(scores, p) == 0
         free = k - int((~without).sum())
         if self._defense.settings.min_share is None and free > 0 and without.any():
