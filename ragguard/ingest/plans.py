@@ -16,6 +16,7 @@ PLANS: dict[str, Callable[..., EvidencePlan]] = {
     "ragmask": lambda **options: RAGMaskSettings(**options).plan,
     "ragpart": lambda **options: RAGPartSettings(**options).plan,
     "ragpart-corpus": lambda **options: RAGPartSettings(**options).plan,
+    "robust": lambda: Profiles.plan,  # the windows of the default guard
 }
 """The plans that the defenses themselves use. A quota has none: it looks at no text."""
 
