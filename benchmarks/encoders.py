@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.compare_defenses import CACHE
-from benchmarks.latency import milliseconds
+from benchmarks.timing import milliseconds
 from ragguard.defenses import CalibratedGuard, RAGMask
 from ragguard.encoders import OFFLINE_MODEL, SentenceTransformerEncoder
 from ragguard.evaluation import datasets, report
@@ -37,27 +37,32 @@ def measure() -> dict[str, Any]:
     folder = os.environ.get("RAGGUARD_DATA", "")
     if not folder:
         return {}
-    import torch
-
-    found = datasets.load(Path(folder) / "nq_dev")
-    asked = dict(list(found.queries.items())[: CALIBRATING + ASKED])
-    answers = frozenset().union(*(found.relevant[query_id] for query_id in asked))
-    queries = list(asked.values())
-    ordered = sorted(found.documents, key=lambda document: document.id not in answers)  # what answers them, then others
-    documents = with_sources(ordered[:DOCUMENTS], SEED)
     models: dict[str, SentenceTransformerEncoder] = {
         "torch fp32": SentenceTransformerEncoder.offline(device="cpu", progress=False),
         "ONNX fp32": OnnxEncoder.offline(precision="fp32", progress=False),
         "ONNX int8": OnnxEncoder.offline(precision="int8", progress=False),
     }
+    return compare(models, Path(folder) / "nq_dev")
+
+
+def compare(models: Mapping[str, SentenceTransformerEncoder], folder: Path) -> dict[str, Any]:
+    """Encoders of one model on one dataset, against the first."""
+    import torch
+
+    found = datasets.load(folder)
+    asked = dict(list(found.queries.items())[: CALIBRATING + ASKED])
+    answers = frozenset().union(*(found.relevant[query_id] for query_id in asked))
+    queries = list(asked.values())
+    ordered = sorted(found.documents, key=lambda document: document.id not in answers)  # what answers them, then others
+    documents = with_sources(ordered[:DOCUMENTS], SEED)
     speed = _speed(models, [document.text for document in documents], queries)
     judged = {name: _Judged(CachedEncoder(model, CACHE), documents, queries) for name, model in models.items()}
-    reference = judged["torch fp32"]
+    reference = next(iter(judged.values()))
     rows = [{"encoder": name, "name": models[name].name, **speed[name], **one.against(reference)} for name, one in judged.items()]
     for row in rows:
         print(row)
     return report.about(
-        dataset="nq_dev",
+        dataset=folder.name,
         encoder=OFFLINE_MODEL,
         seed=SEED,
         threads=torch.get_num_threads(),

@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
-import os
-import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from itertools import count
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -18,6 +13,7 @@ import numpy as np
 
 from benchmarks import closed_form
 from benchmarks.compare_defenses import GMTP, PAPER, PEERS
+from benchmarks.timing import milliseconds
 from ragguard.defenses import RAGMask, default_guard, prepare
 from ragguard.demo.scenario import DATA
 from ragguard.encoders import OFFLINE_MODEL, SentenceTransformerEncoder
@@ -36,8 +32,6 @@ from ragguard.vectors import encode_one_query
 K, QUERIES = 10, 30
 ROUNDS, MASKED = 10, 5
 """How often each query is asked of the default guard alone, and how many queries are masked as they come."""
-ASKED, THREADS, IN_FLIGHT = 256, 4, 64
-"""Queries of the throughput, none asked before, and how many are under way at once: in threads, and in one event loop."""
 LOSS = 0.05
 """There are too few queries for 2 %; the share does not change the work."""
 
@@ -63,7 +57,6 @@ def measure() -> dict[str, Any]:
     defenses = default_guard(model, live, dataset.documents, others, k=K, max_clean_query_loss=LOSS)
     prepare(defenses, dataset.documents)
     plain, added = _added(live, model, defenses, queries)
-    throughput = _throughput(GuardedRetriever(live, defenses), list(dataset.queries.values()))
     masks = _masks(index, encoder, queries[:MASKED])
     trial = Experiment(index, encoder, targets, systems, k=K, timed=QUERIES).clean()
     ms = {name: median(answer.ms or 0.0 for answer in answers) for name, answers in trial.answers.items()}
@@ -95,7 +88,6 @@ def measure() -> dict[str, Any]:
         added_ms_p99=round(p99, 2),
         ingestion_added_over_plain=round(next(one["ingestion_over_embedding"] for one in found) - 1, 2),
         ragpart_speedup=ten["times_faster"],
-        **throughput,
         **masks,
         defenses=found,
     )
@@ -112,53 +104,6 @@ def _added(index: DenseIndex, encoder: Encoder, defenses: Sequence[Defense], que
             plain.append(before)
             added.append(milliseconds(lambda query=query: guarded.retrieve(query, K)) - before)  # type: ignore[misc]
     return median(plain), added
-
-
-def _throughput(guarded: GuardedRetriever, queries: Sequence[str]) -> dict[str, Any]:
-    """Queries a second asked one by one, by threads, and by asyncio, each encoded on one core; medians of interleaved rounds."""
-    import torch
-
-    number = count()
-
-    def fresh() -> list[str]:
-        return [f"{queries[i % len(queries)]} ({next(number)})" for i in range(ASKED)]
-
-    def one_by_one(asked: list[str]) -> None:
-        for query in asked:
-            guarded.retrieve(query, K)
-
-    def threads(asked: list[str]) -> None:
-        with ThreadPoolExecutor(THREADS) as pool:
-            list(pool.map(lambda query: guarded.retrieve(query, K), asked))
-
-    async def in_flight(asked: list[str]) -> None:
-        room = asyncio.Semaphore(IN_FLIGHT)
-
-        async def ask(query: str) -> None:
-            async with room:
-                await guarded.aretrieve(query, K)
-
-        await asyncio.gather(*map(ask, asked))
-
-    ways: dict[str, Callable[[list[str]], object]] = {
-        "one_by_one": one_by_one,
-        "four_threads": threads,
-        "64_in_flight": lambda asked: asyncio.run(in_flight(asked)),
-    }
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    rates: dict[str, list[float]] = {name: [] for name in ways}
-    for _ in range(3):
-        for name, way in ways.items():
-            asked = fresh()
-            rates[name].append(1000 * ASKED / milliseconds(lambda: way(asked)))  # noqa: B023
-    torch.set_num_threads(before)
-    return {
-        "cores": os.cpu_count(),
-        "queries_a_second": {name: round(median(found), 1) for name, found in rates.items()},
-        "four_threads_over_one": round(median(rates["four_threads"]) / median(rates["one_by_one"]), 2),
-        "64_in_flight_over_one": round(median(rates["64_in_flight"]) / median(rates["one_by_one"]), 2),
-    }
 
 
 def _masks(index: DenseIndex, encoder: CachedEncoder, queries: Sequence[str]) -> dict[str, Any]:
@@ -188,13 +133,6 @@ def _masks(index: DenseIndex, encoder: CachedEncoder, queries: Sequence[str]) ->
         "ragmask_speedup_end_to_end": round(median(cold for _, cold in whole) / median(warm for warm, _ in whole), 1),
         "ragmask_same_verdicts": f"{same} of {len(queries)} queries",
     }
-
-
-def milliseconds(work: Callable[[], object]) -> float:
-    """How long it takes."""
-    start = time.perf_counter()
-    work()
-    return 1000 * (time.perf_counter() - start)
 
 
 def main() -> None:

@@ -18,9 +18,22 @@ from benchmarks import (
     scaling,
     sizing,
     sql_store,
+    throughput,
 )
 
-MODULES = (closed_form, contested, encoders, fragment_search, language_sample, latency, paper_rows, scaling, sizing, sql_store)
+MODULES = (
+    closed_form,
+    contested,
+    encoders,
+    fragment_search,
+    language_sample,
+    latency,
+    paper_rows,
+    scaling,
+    sizing,
+    sql_store,
+    throughput,
+)
 RESULTS = Path(__file__).parent / "results"
 
 

@@ -25,8 +25,8 @@ from typing import Any
 import numpy as np
 
 from benchmarks import scale_plot
-from benchmarks.latency import milliseconds
 from benchmarks.synthetic import HashEncoder, Language
+from benchmarks.timing import milliseconds
 from ragguard.defenses import CalibratedGuard, default_guard, prepare
 from ragguard.demo.scenario import DATA
 from ragguard.evaluation import datasets, report

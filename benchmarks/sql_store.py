@@ -10,7 +10,7 @@ from statistics import median
 from typing import Any
 
 from benchmarks.compare_defenses import CACHE
-from benchmarks.latency import milliseconds
+from benchmarks.timing import milliseconds
 from ragguard.defenses import CalibratedGuard
 from ragguard.encoders import OFFLINE_MODEL, SentenceTransformerEncoder
 from ragguard.evaluation import datasets, report

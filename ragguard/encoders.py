@@ -5,19 +5,19 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import os
-import re
 import threading
-import unicodedata
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from functools import lru_cache
-from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from ragguard import deadline
 from ragguard.errors import EncoderError, InvalidInputError, ModelIntegrityError
+from ragguard.tokenizing import Splitter, speed_up
 from ragguard.types import Vectors
 
 if TYPE_CHECKING:
@@ -29,6 +29,12 @@ OFFLINE_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9
 
 CPU_BATCH, GPU_BATCH = 16, 256
 """Texts per forward pass. On two cores 16 was 1.4 times as fast as 64 for texts of 140 tokens, and as fast for short ones."""
+
+PASSAGE, MORE = 600, 16
+"""Characters up to which `GPU_BATCH` is meant: of shorter texts, such as windows, up to so many times as many fit."""
+
+AHEAD = 2
+"""Batches under way on a GPU: while it embeds one, the next is tokenised."""
 
 QUERY_CACHE = 1024
 """Query vectors kept, so that index and defenses encode a query once."""
@@ -61,7 +67,7 @@ class SentenceTransformerEncoder:
                 in texts stay text from now on).
             device: "cuda", "mps", "cpu" or any torch device; None takes the best there is.
             dtype: Precision of the weights. Vectors always come back as float32.
-            batch_size: Texts per forward pass; None takes 16 on a CPU and 256 elsewhere.
+            batch_size: Passages per forward pass, on a GPU more of shorter texts; None takes 16 on a CPU and 256 elsewhere.
             progress: Whether work of over two seconds shows a progress bar (on stderr).
 
         Raises:
@@ -84,14 +90,14 @@ class SentenceTransformerEncoder:
                 raise EncoderError(f"model {str(model)!r} could not be loaded: {error}") from error
         self._model = loaded.to(getattr(torch, dtype)).eval()
         self._runs = self._model  # what embeds: a subclass may run it elsewhere
+        self._ahead = 1 if self._model.device.type == "cpu" else AHEAD
         self._batch_size = batch_size or (CPU_BATCH if self._model.device.type == "cpu" else GPU_BATCH)
         self._progress = progress
-        self._lock = _one_tokenizes_at_a_time(self._model)
+        self._split = Splitter(self._model, speed_up(self._model))
         self._room = threading.BoundedSemaphore(max(2, os.cpu_count() or 2))  # more at once only hinder each other
         self._name = f"{_fingerprint(self._model)}@{dtype}"
         dimension = self._model.get_embedding_dimension() if hasattr(self._model, "get_embedding_dimension") else None
         self._dimension = int(dimension or self._encode_pieces(self._model.encode_document, ["a"], bar=False).shape[1])
-        self._split = _Splitter(self._model, self._lock)
         self._query = lru_cache(maxsize=QUERY_CACHE)(self._encode_one_query)
 
     @classmethod
@@ -178,127 +184,41 @@ class SentenceTransformerEncoder:
 
         # Sorted by length over all texts, a batch has little padding; the longest first shows running out of memory at once.
         order = sorted(range(len(texts)), key=lambda i: -len(texts[i]))
+        batches = list(self._batches(order, texts))
         rows: list[Vectors] = []
         hidden = True if not (self._progress and bar) else None  # None: hidden where stderr is no terminal
-        with tqdm(total=len(texts), desc="embedding", delay=PROGRESS_AFTER_S, disable=hidden, leave=False) as shown:
-            for start in range(0, len(order), self._batch_size):
-                batch = order[start : start + self._batch_size]
-                deadline.check()
-                with self._room:
-                    out = method([texts[i] for i in batch], batch_size=self._batch_size, show_progress_bar=False)
-                rows.append(np.asarray(out, dtype=np.float32))
-                shown.update(len(batch))
-        found = np.concatenate(rows)
-        vectors = np.empty_like(found)
-        vectors[order] = found
-        return vectors
 
+        def embed(batch: Sequence[int]) -> Vectors:
+            with self._room:
+                out = method([texts[i] for i in batch], batch_size=len(batch), show_progress_bar=False)
+            return np.asarray(out, dtype=np.float32)
 
-class _Turns:
-    """A lock that whoever released it does not get again before one who waits: a bare lock starved queries behind a corpus."""
-
-    def __init__(self) -> None:
-        self._next, self._now = threading.Lock(), threading.Lock()
-
-    def __enter__(self) -> None:
-        with self._next:
-            self._now.acquire()
-
-    def __exit__(self, *_: object) -> None:
-        self._now.release()
-
-    def __deepcopy__(self, _: object) -> _Turns:
-        return self  # a copied model still tokenizes by the original's tokenizer
-
-
-def _one_tokenizes_at_a_time(model: SentenceTransformer) -> _Turns:
-    """Lock a model's tokenizer, which refuses to be shared while it runs, and nothing else: forward passes run side by side."""
-    turns = getattr(model, "_ragguard_turns", None)
-    if isinstance(turns, _Turns):  # another encoder has the same model
-        return turns
-    turns = _Turns()
-    name = "preprocess" if hasattr(model, "preprocess") else "tokenize"  # sentence-transformers 6, 5
-    tokenize = getattr(model, name)
-
-    def in_turn(*args: Any, **kwargs: Any) -> object:
-        with turns:
-            return tokenize(*args, **kwargs)
-
-    setattr(model, name, in_turn)
-    model._ragguard_turns = turns  # type: ignore[assignment]
-    return turns
-
-
-class _Splitter:
-    """Cuts texts into pieces that a model reads whole."""
-
-    def __init__(self, model: SentenceTransformer, lock: _Turns) -> None:
-        tokenizer = model.tokenizer
-        limit = getattr(model, "max_seq_length", None)
-        self._lock = lock
-        self._tokenizer: Any = tokenizer if limit and hasattr(tokenizer, "is_fast") else None
-        if self._tokenizer is None:  # static embeddings read texts of any length
-            if hasattr(tokenizer, "encode_special_tokens"):
-                tokenizer.encode_special_tokens = True
-            return
-        tokenizer.split_special_tokens = True
-        if not tokenizer.is_fast:
-            raise EncoderError("the model's tokenizer gives no character offsets; install its fast version (`tokenizers`)")
-        prompt = max((len(tokenizer.tokenize(text)) for text in model.prompts.values() if text), default=0)
-        self._limit = int(limit or 0) - tokenizer.num_special_tokens_to_add() - prompt
-        if self._limit < 1:
-            raise EncoderError(f"the model reads {limit} tokens, which its own prompt fills")
-        # WordPiece turns a word of more characters than this, after decomposition, into one unknown token, which would hide it.
-        self._longest: int | None = getattr(tokenizer.backend_tokenizer.model, "max_input_chars_per_word", None)
-
-    def __call__(self, texts: Sequence[str]) -> tuple[list[list[str]], list[Vectors]]:
-        """The pieces of each text, and their weights (numbers of tokens)."""
-        if self._tokenizer is None:
-            return [[text] for text in texts], [np.ones(1, dtype=np.float32)] * len(texts)
-        found = [self._pieces(text, offsets) for text, offsets in self._offsets([self._with_short_words(t) for t in texts])]
-        return [[piece for piece, _ in pairs] for pairs in found], [
-            np.asarray([max(count, 1) for _, count in pairs], dtype=np.float32) for pairs in found
-        ]
-
-    def _offsets(self, texts: Sequence[str]) -> Iterator[tuple[str, list[tuple[int, int]]]]:
-        for start in range(0, len(texts), GPU_BATCH):
-            block = list(texts[start : start + GPU_BATCH])
+        with ExitStack() as stack:
+            shown = stack.enter_context(
+                tqdm(total=len(texts), desc="embedding", delay=PROGRESS_AFTER_S, disable=hidden, leave=False)
+            )
+            embedded: Iterator[Vectors] = map(embed, batches)
+            if self._ahead > 1 and len(batches) > 1:
+                pool = ThreadPoolExecutor(self._ahead, "embedding")
+                stack.callback(pool.shutdown, cancel_futures=True)
+                embedded = pool.map(embed, batches)
             deadline.check()
-            with self._lock:
-                tokens = self._tokenizer(
-                    block, add_special_tokens=False, return_offsets_mapping=True, truncation=False, verbose=False
-                )
-            yield from zip(block, tokens["offset_mapping"], strict=True)
+            for vectors in embedded:
+                rows.append(vectors)
+                shown.update(len(vectors))
+                deadline.check()
+        found = np.concatenate(rows)
+        ordered = np.empty_like(found)
+        ordered[order] = found
+        return ordered
 
-    def _pieces(self, text: str, offsets: list[tuple[int, int]]) -> list[tuple[str, int]]:
-        """The fewest nearly equal pieces; cut again where a cut inside a word or a character made more tokens than it parted."""
-        if len(offsets) <= self._limit or len(text) < 2:
-            return [(text, len(offsets))]
-        count = -(-len(offsets) // max(self._limit - 2, 1))
-        bounds = [i * len(offsets) // count for i in range(1, count)]
-        cuts = sorted({0, *(offsets[bound][0] for bound in bounds), len(text)})
-        if len(cuts) == 2:
-            cuts.insert(1, len(text) // 2)
-        return [
-            pair
-            for piece, inner in self._offsets([text[first:last] for first, last in pairwise(cuts)])
-            for pair in self._pieces(piece, inner)
-        ]
-
-    def _with_short_words(self, text: str) -> str:
-        longest = self._longest
-        if longest is None or len(text) * 4 <= longest:
-            return text
-        step = longest // 4  # no character decomposes into more than four
-        return re.sub(
-            rf"\w{{{step + 1},}}",
-            lambda match: match[0] if len(unicodedata.normalize("NFD", match[0])) <= longest else _spaced(match[0], step),
-            text,
-        )
-
-
-def _spaced(word: str, step: int) -> str:
-    return " ".join(word[i : i + step] for i in range(0, len(word), step))
+    def _batches(self, order: Sequence[int], texts: Sequence[str]) -> Iterator[Sequence[int]]:
+        """Texts by descending length, on a GPU more of them where they are short."""
+        start = 0
+        while start < len(order):
+            more = 1 if self._ahead == 1 else min(max(PASSAGE // max(len(texts[order[start]]), 1), 1), MORE)
+            yield order[start : start + more * self._batch_size]
+            start += more * self._batch_size
 
 
 def _fingerprint(model: SentenceTransformer) -> str:

@@ -17,6 +17,7 @@ from benchmarks.peers.base import HeldOut
 from ragguard.defenses.base import BaseDefense, Judgement
 from ragguard.encoders import SentenceTransformerEncoder
 from ragguard.errors import InvalidInputError
+from ragguard.tokenizing import speed_up
 from ragguard.types import Hit, Span, Vectors
 
 if TYPE_CHECKING:
@@ -237,7 +238,7 @@ def _read(encoder: SentenceTransformerEncoder, vector: Vectors, texts: list[str]
 
     model: Any = encoder.model
     prompt = model.prompts.get("document") or ""
-    with encoder._lock, torch.enable_grad():
+    with speed_up(encoder.model), torch.enable_grad():
         tokens = model.tokenizer(
             [prompt + text for text in texts],
             padding=True,

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from ragguard.encoders import SentenceTransformerEncoder, offline_model_path
 from ragguard.errors import InvalidInputError
+
+TORCH: dict[str, Literal["float32", "float16"]] = {"fp32": "float32", "fp16": "float16"}
 
 
 def load(name: str | None) -> SentenceTransformerEncoder:
@@ -11,13 +15,19 @@ def load(name: str | None) -> SentenceTransformerEncoder:
 
     Args:
         name: Name or path of a sentence-transformers model; None takes the offline one. `onnx:int8` and `onnx:fp32` run the
-            offline one on ONNX Runtime, `onnx:int8:NAME` another.
+            offline one on ONNX Runtime, `onnx:int8:NAME` another. `torch:fp16` and `torch:fp16:NAME` run one in half precision,
+            which is for GPUs.
 
     Raises:
         InvalidInputError: If the precision is unknown, or ONNX Runtime is not installed.
         EncoderError: If the model cannot be loaded.
     """
     kind, _, rest = (name or "").partition(":")
+    if kind == "torch":
+        dtype, _, model = rest.partition(":")
+        if dtype not in TORCH:
+            raise InvalidInputError(f"--model {name}: the precisions of torch are {sorted(TORCH)}, not {dtype!r}")
+        return SentenceTransformerEncoder(model or offline_model_path(), dtype=TORCH[dtype], progress=False)
     if kind != "onnx":
         return SentenceTransformerEncoder(name, progress=False) if name else SentenceTransformerEncoder.offline(progress=False)
     try:

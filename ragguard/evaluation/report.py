@@ -8,7 +8,7 @@ import platform
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +27,16 @@ def about(**more: object) -> dict[str, Any]:
         "commit": _commit(),
         "hardware": {"machine": platform.machine(), "cores": os.cpu_count(), "system": platform.system()},
         "python": platform.python_version(),
-        "packages": {name: version(name) for name in packages},
+        "packages": {name: _version(name) for name in packages},
         **more,
     }
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:  # run from a folder of sources, or without what a benchmark does not need
+        return "not installed"
 
 
 def write_json(path: Path, rows: Sequence[Row], details: Mapping[str, Any], comparisons: Sequence[Comparison] = ()) -> None:
