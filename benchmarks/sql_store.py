@@ -45,7 +45,7 @@ def measure() -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as made:
         saved = Path(made) / "guard.json"
         guard.save(saved)
-        for precision in ("fp32", "fp16"):
+        for precision in ("fp32", "fp16", "int8"):
             path = Path(made) / precision
             with SQLStore(path, precision=precision) as store:
                 EvidenceBuilder(encoder, WindowPlan(), store).get([canonical(one.text).text for one in dataset.documents])

@@ -47,7 +47,7 @@ def same(one: Evidence | None, other: Evidence | None) -> bool:
     return one is not None and other is not None and one.spans == other.spans and np.array_equal(one.vectors, other.vectors)
 
 
-@pytest.mark.parametrize("precision", ["fp16", "fp32"])
+@pytest.mark.parametrize("precision", ["int8", "fp16", "fp32"])
 def test_evidence_is_the_same_after_a_restart_and_is_not_computed_again(database: str, precision: Any) -> None:
     first = Counting()
     with SQLStore(database, precision=precision) as store:
@@ -60,7 +60,7 @@ def test_evidence_is_the_same_after_a_restart_and_is_not_computed_again(database
     assert second.texts == 0
     exact = build(MemoryStore(), Counting())
     apart = max(float(np.abs(a.vectors - b.vectors).max()) for a, b in zip(made, exact, strict=True))
-    assert apart < (1e-3 if precision == "fp16" else 1e-6)
+    assert apart < {"int8": 5e-3, "fp16": 1e-3, "fp32": 1e-6}[precision]
     assert [a.spans for a in made] == [b.spans for b in exact]
     assert max(float(np.abs(np.linalg.norm(a.vectors, axis=1) - 1).max()) for a in made) < 1e-6
 
@@ -92,13 +92,13 @@ def test_another_model_or_setting_is_computed_anew(database: str) -> None:
     assert kinds == {"another|fragments:3": 8, "another|masks:5:0.5": 8, "counting|masks:5:0.5": 8}
 
 
-def test_fp16_takes_half_the_room(tmp_path: Path) -> None:
+def test_fp16_takes_half_the_room_and_int8_a_quarter(tmp_path: Path) -> None:
     sizes = []
-    for precision in ("fp16", "fp32"):
+    for precision in ("int8", "fp16", "fp32"):
         with SQLStore(tmp_path / precision, precision=precision) as store:
             build(store, Counting())
             sizes.append(store.kept()[0].megabytes)
-    assert sizes[0] < 0.55 * sizes[1]
+    assert sizes[0] < 0.6 * sizes[1] < 0.6 * 0.6 * sizes[2]
 
 
 def test_what_was_damaged_is_computed_again(database: str, caplog: pytest.LogCaptureFixture) -> None:
