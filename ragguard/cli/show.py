@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ragguard.evaluation.metrics import Row
 
 CACHE = Path.home() / ".cache" / "ragguard"
-MODEL = "A sentence-transformers model, or onnx:int8 or onnx:fp32, or onnx:int8:MODEL; without it, the offline one."
+MODEL = "A sentence-transformers model, or onnx:int8, onnx:fp32, torch:fp16, each also with :MODEL; without it, the offline one."
 console = Console(highlight=False)
 
 
