@@ -1,0 +1,33 @@
+"""Options that commands share, each in one form everywhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, TypeAlias
+
+import typer
+
+INPUT, SETTINGS, OUTPUT = "Input", "Settings", "Output"
+"""Panels of a command's help, in the order in which they are to be read."""
+
+CACHE = Path.home() / ".cache" / "ragguard"
+
+Model: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        help="A sentence-transformers model, or onnx:int8 or onnx:fp32, or onnx:int8:MODEL; without it, the offline one.",
+        rich_help_panel=INPUT,
+    ),
+]
+Cache: TypeAlias = Annotated[
+    Path,
+    typer.Option(
+        help="Folder of what is dear to compute, kept between runs.",
+        show_default="~/.cache/ragguard",
+        rich_help_panel=SETTINGS,
+    ),
+]
+Seed: TypeAlias = Annotated[int, typer.Option(min=0, help="Of the drawn queries and the attacks.", rich_help_panel=SETTINGS)]
+AsJson: TypeAlias = Annotated[
+    bool, typer.Option("--json", help="Print one JSON object, and nothing else on stdout.", rich_help_panel=OUTPUT)
+]
