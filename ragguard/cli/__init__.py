@@ -24,7 +24,7 @@ FAILED, WRONG = 1, 2
 app = typer.Typer(
     name="ragguard",
     help="A guard around any retriever against poisoned documents.",
-    epilog="Start with: ragguard demo\n\nExit codes: 0 done, 1 failed, 2 wrong option, 3 done but look at what it says, 130 interrupted.",
+    epilog="Start with: ragguard demo\n\nExit codes: 0 done, 1 failed, 2 wrong option, 3 done in part, 130 interrupted.",
     add_completion=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
@@ -32,14 +32,14 @@ app = typer.Typer(
 for panel, modules in COMMANDS.items():
     for module in modules:
         name = module.__name__.rpartition(".")[2]
-        examples = "\n\n".join(f"  {line}" for line in module.EXAMPLES)
-        app.command(name, rich_help_panel=panel, epilog=f"[bold]Examples[/bold]\n\n{examples}")(getattr(module, name))
+        examples = "\n".join(("[bold]Examples[/bold]", *module.EXAMPLES))
+        app.command(name, rich_help_panel=panel, epilog=examples)(getattr(module, name))
 
 
 def main() -> None:
     """Run the command line; what goes wrong is told in one line on stderr."""
     try:
-        raise SystemExit(app(standalone_mode=False))
+        raise SystemExit(app(prog_name="ragguard", standalone_mode=False))
     except RAGGuardError as error:
         raise SystemExit(_told(FAILED, str(error))) from None
     except typer.TyperException as error:

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from ragguard.cli.options import CACHE, INPUT, OUTPUT, SETTINGS, AsJson, Cache, Model, Seed
+from ragguard.cli.options import CACHE, OUTPUT, AsJson, Cache, Model, Seed
 from ragguard.cli.show import console, print_findings, table, working
 
 EXAMPLES = (
@@ -31,48 +31,38 @@ def _defenses(incomplete: str) -> list[str]:
 
 
 def bench(
-    dataset: Annotated[
-        str, typer.Argument(help="Folder in BEIR layout, or beir:NAME, or hf:OWNER/NAME.", rich_help_panel=INPUT)
-    ],
+    dataset: Annotated[str, typer.Argument(help="Folder in BEIR layout, or beir:NAME, or hf:OWNER/NAME.")],
+    *,
+    model: Model = None,
     attack: Annotated[
         list[str],
-        typer.Option(
-            help="Name, or name(option=value, ...). Repeat for more.", autocompletion=_attacks, rich_help_panel=SETTINGS
-        ),
+        typer.Option(help="Name, or name(option=value, ...). Repeat for more.", autocompletion=_attacks),
     ],
     defense: Annotated[
         list[str],
         typer.Option(
             help="Name with options; a+b applies both; module:factory for your own. Repeat for more.",
             autocompletion=_defenses,
-            rich_help_panel=SETTINGS,
         ),
     ],
+    top_k: Annotated[int, typer.Option(min=1, help="Results per query.")] = 10,
+    queries: Annotated[int, typer.Option(min=1, help="How many queries are attacked.")] = 100,
+    documents: Annotated[int, typer.Option(min=1, help="Poisoned documents for each query.")] = 3,
+    tokens: Annotated[int | None, typer.Option(min=1, help="Longest poisoned document, in words.")] = None,
+    together: Annotated[
+        bool,
+        typer.Option("--together", help="Plant against all queries at once, as PoisonedRAG does."),
+    ] = False,
+    retriever: Annotated[Literal["dense", "bm25", "static"], typer.Option(help="What finds candidates.")] = "dense",
+    seed: Seed = 0,
+    resume: Annotated[
+        bool,
+        typer.Option("--resume", help="Go on with an interrupted run in the same folder."),
+    ] = False,
     out: Annotated[Path, typer.Option(help="Folder for results.json and report.html.", rich_help_panel=OUTPUT)] = Path(
         "ragguard-bench"
     ),
-    top_k: Annotated[int, typer.Option(min=1, help="Results per query.", rich_help_panel=SETTINGS)] = 10,
-    queries: Annotated[int, typer.Option(min=1, help="How many queries are attacked.", rich_help_panel=SETTINGS)] = 100,
-    documents: Annotated[
-        int, typer.Option(min=1, help="Poisoned documents for each query.", rich_help_panel=SETTINGS)
-    ] = 3,
-    tokens: Annotated[
-        int | None, typer.Option(min=1, help="Longest poisoned document, in words.", rich_help_panel=SETTINGS)
-    ] = None,
-    together: Annotated[
-        bool,
-        typer.Option("--together", help="Plant against all queries at once, as PoisonedRAG does.", rich_help_panel=SETTINGS),
-    ] = False,
-    retriever: Annotated[
-        Literal["dense", "bm25", "static"], typer.Option(help="What finds candidates.", rich_help_panel=SETTINGS)
-    ] = "dense",
-    model: Model = None,
-    seed: Seed = 0,
     cache: Cache = CACHE,
-    resume: Annotated[
-        bool,
-        typer.Option("--resume", help="Go on with an interrupted run in the same folder.", rich_help_panel=SETTINGS),
-    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Attack a corpus of yours, or a public one, and measure what each defense makes of it."""

@@ -11,7 +11,7 @@ import typer
 from pydantic import ValidationError
 from rich.table import Table
 
-from ragguard.cli.options import CACHE, INPUT, OUTPUT, SETTINGS, AsJson, Cache, Model
+from ragguard.cli.options import CACHE, INPUT, OUTPUT, AsJson, Cache, Model
 from ragguard.cli.show import console, working
 
 if TYPE_CHECKING:
@@ -24,13 +24,11 @@ EXAMPLES = (
 
 
 def calibrate(
-    out: Annotated[Path, typer.Option(help="The file to write.", rich_help_panel=OUTPUT)],
     data: Annotated[
         str | None,
-        typer.Argument(
-            help="Folder with corpus.jsonl and queries.jsonl, or beir:NAME, or hf:OWNER/NAME.", rich_help_panel=INPUT
-        ),
+        typer.Argument(help="Folder with corpus.jsonl and queries.jsonl, or beir:NAME, or hf:OWNER/NAME."),
     ] = None,
+    *,
     corpus: Annotated[
         Path | None, typer.Option(help="Documents instead of a folder: JSON lines with text.", rich_help_panel=INPUT)
     ] = None,
@@ -41,17 +39,14 @@ def calibrate(
         ),
     ] = None,
     model: Model = None,
-    max_clean_query_loss: Annotated[
-        float, typer.Option(help="Share of clean queries that may lose a document.", rich_help_panel=SETTINGS)
-    ] = 0.02,
-    top_k: Annotated[int, typer.Option(min=1, help="Results per query, at most.", rich_help_panel=SETTINGS)] = 10,
+    max_clean_query_loss: Annotated[float, typer.Option(help="Share of clean queries that may lose a document.")] = 0.02,
+    top_k: Annotated[int, typer.Option(min=1, help="Results per query, at most.")] = 10,
     confident: Annotated[
         bool,
-        typer.Option("--confident", help="Hold the share with 95 % confidence, not on average.", rich_help_panel=SETTINGS),
+        typer.Option("--confident", help="Hold the share with 95 % confidence, not on average."),
     ] = False,
-    poisoned: Annotated[
-        float, typer.Option(help="Share of the queries that may have met poison already.", rich_help_panel=SETTINGS)
-    ] = 0.0,
+    poisoned: Annotated[float, typer.Option(help="Share of the queries that may have met poison already.")] = 0.0,
+    out: Annotated[Path, typer.Option(help="The file to write.", rich_help_panel=OUTPUT)],
     cache: Cache = CACHE,
     as_json: AsJson = False,
 ) -> None:
@@ -61,17 +56,13 @@ def calibrate(
         from ragguard.evaluation import calibrate as calibrating
 
         try:
-            settings = CalibratedGuardSettings(
-                max_clean_query_loss=max_clean_query_loss, confident=confident, poisoned=poisoned
-            )
+            settings = CalibratedGuardSettings(max_clean_query_loss=max_clean_query_loss, confident=confident, poisoned=poisoned)
         except ValidationError as error:
             wrong = error.errors()[0]
             option = "--" + str(wrong["loc"][0]).replace("_", "-")
             raise typer.BadParameter(f"{wrong['msg']}, not {wrong['input']}.", param_hint=option) from error
         documents, asked = calibrating.read(data, corpus, queries, cache)
-        guard = calibrating.calibrate(
-            documents, asked, k=top_k, settings=settings, model=model, cache=cache, step=work.step
-        )
+        guard = calibrating.calibrate(documents, asked, k=top_k, settings=settings, model=model, cache=cache, step=work.step)
         guard.save(out)
     found = calibrating.summary(guard)
     if as_json:

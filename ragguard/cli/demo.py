@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.text import Text
 
-from ragguard.cli.options import OUTPUT, SETTINGS, AsJson, Seed
+from ragguard.cli.options import OUTPUT, AsJson, Seed
 from ragguard.cli.show import console, print_findings, table, working
 
 if TYPE_CHECKING:
@@ -19,14 +19,12 @@ EXAMPLES = ("ragguard demo", "ragguard demo --questions 4 --out /tmp/demo --json
 
 
 def demo(
+    questions: Annotated[int, typer.Option(min=1, max=50, help="How many questions are attacked.")] = 12,
+    top_k: Annotated[int, typer.Option(min=1, max=20, help="Results per question.")] = 5,
+    seed: Seed = 0,
     out: Annotated[Path, typer.Option(help="Folder for results.json and report.html.", rich_help_panel=OUTPUT)] = Path(
         "ragguard-demo"
     ),
-    questions: Annotated[
-        int, typer.Option(min=1, max=50, help="How many questions are attacked.", rich_help_panel=SETTINGS)
-    ] = 12,
-    top_k: Annotated[int, typer.Option(min=1, max=20, help="Results per question.", rich_help_panel=SETTINGS)] = 5,
-    seed: Seed = 0,
     as_json: AsJson = False,
 ) -> None:
     """Poison a small corpus, with a real model and a real index, and show what each defense makes of it."""

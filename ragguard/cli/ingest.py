@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 from rich.table import Table
 
-from ragguard.cli.options import INPUT, OUTPUT, SETTINGS, AsJson, Model
+from ragguard.cli.options import OUTPUT, AsJson, Model
 from ragguard.cli.show import console, working
 from ragguard.errors import InvalidInputError
 
@@ -27,41 +27,34 @@ EXAMPLES = (
 
 
 def ingest(
-    sources: Annotated[
-        list[str], typer.Argument(help="JSON lines or Parquet files with text, or folders of them.", rich_help_panel=INPUT)
-    ],
-    store: Annotated[
-        str,
-        typer.Option(help="SQLite file, or an URL such as postgresql+psycopg://user@host/name.", rich_help_panel=OUTPUT),
-    ],
+    sources: Annotated[list[str], typer.Argument(help="JSON lines or Parquet files with text, or folders of them.")],
+    *,
+    model: Model = None,
     defense: Annotated[
         list[str] | None,
         typer.Option(
             "--for",
-            help="Whose evidence: default, ragpart, ragmask, with options. Repeat for more.",
-            show_default="default",
-            rich_help_panel=SETTINGS,
+            help="Whose evidence: default (unless given), ragpart, ragmask, with options. Repeat for more.",
         ),
     ] = None,
-    model: Model = None,
-    precision: Annotated[
-        Literal["fp16", "fp32"], typer.Option(help="Of the vectors in the store.", rich_help_panel=SETTINGS)
-    ] = "fp16",
+    precision: Annotated[Literal["fp16", "fp32"], typer.Option(help="Of the vectors in the store.")] = "fp16",
     engine: Annotated[
         Literal["local", "ray"],
-        typer.Option(
-            help="local, or ray: on the cluster of RAY_ADDRESS, or all cores and GPUs here.", rich_help_panel=SETTINGS
-        ),
+        typer.Option(help="local, or ray: on the cluster of RAY_ADDRESS, or all cores and GPUs here."),
     ] = "local",
     workers: Annotated[
         int | None,
-        typer.Option(min=1, help="Of Ray. By default one for each GPU, or else for each core.", rich_help_panel=SETTINGS),
+        typer.Option(min=1, help="Of Ray. By default one for each GPU, or else for each core."),
     ] = None,
+    store: Annotated[
+        str,
+        typer.Option(help="SQLite file, or an URL such as postgresql+psycopg://user@host/name.", rich_help_panel=OUTPUT),
+    ],
     as_json: AsJson = False,
 ) -> None:
     """Put what defenses need of documents into a store ahead of queries. Run it again after an interruption: it goes on.
 
-    Documents that no defense judges are named and left out, and the exit code is then 3. What was built before an error is stored.
+    Documents that no defense judges are named and left out, and the exit code is then 3. What was built before an error is kept.
     """
     with working(logging.WARNING) as work:
         try:

@@ -7,8 +7,8 @@ from typing import Annotated, TypeAlias
 
 import typer
 
-INPUT, SETTINGS, OUTPUT = "Input", "Settings", "Output"
-"""Panels of a command's help, in the order in which they are to be read."""
+INPUT, OUTPUT = "What it reads", "What it writes"
+"""Panels of a command's help; what changes the work itself stays in the one of all options."""
 
 CACHE = Path.home() / ".cache" / "ragguard"
 
@@ -22,12 +22,12 @@ Model: TypeAlias = Annotated[
 Cache: TypeAlias = Annotated[
     Path,
     typer.Option(
-        help="Folder of what is dear to compute, kept between runs.",
-        show_default="~/.cache/ragguard",
-        rich_help_panel=SETTINGS,
+        help="Folder of what is dear to compute, kept between runs; ~/.cache/ragguard unless given.",
+        show_default=False,
+        rich_help_panel=OUTPUT,
     ),
 ]
-Seed: TypeAlias = Annotated[int, typer.Option(min=0, help="Of the drawn queries and the attacks.", rich_help_panel=SETTINGS)]
+Seed: TypeAlias = Annotated[int, typer.Option(min=0, help="Of the drawn queries and the attacks.")]
 AsJson: TypeAlias = Annotated[
     bool, typer.Option("--json", help="Print one JSON object, and nothing else on stdout.", rich_help_panel=OUTPUT)
 ]
