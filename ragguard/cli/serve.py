@@ -72,8 +72,12 @@ def serve(
     if as_json:
         typer.echo(json.dumps({"url": url, "defenses": loaded.defenses, "documents": loaded.documents, "model": loaded.model}))
     else:
-        console.print(f"{' + '.join(loaded.defenses)} over {loaded.documents} documents, {loaded.model}", markup=False)
-        console.print(f"Listening on {url}: POST /guard, GET /health, GET /openapi.json. End it with Ctrl-C.", markup=False)
+        console.print(
+            f"{' + '.join(loaded.defenses)} over {loaded.documents} documents, {loaded.model}", markup=False, soft_wrap=True
+        )
+        console.print(
+            f"Listening on {url}: POST /guard, GET /health, GET /openapi.json. End it with Ctrl-C.", markup=False, soft_wrap=True
+        )
     config = uvicorn.Config(app, log_config=None, access_log=False, server_header=False)
     uvicorn.Server(config).run(sockets=[listening])
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -53,14 +53,18 @@ def problem(status: int, message: str = "", headers: Mapping[str, str] | None = 
     return ASCIIResponse(told.model_dump(), status, headers)
 
 
+def _told(place: Sequence[object], message: str) -> str:
+    own = message.removeprefix("Value error, ")  # of a validator, which names what it is about
+    where = ".".join(map(str, place[1:])) or "the body, as application/json"
+    return own if own != message else f"{where}: {message}"
+
+
 def handle(app: FastAPI) -> None:
     """Have an application answer every error in this form."""
 
     @app.exception_handler(RequestValidationError)
     async def malformed(_: Request, error: RequestValidationError) -> ASCIIResponse:
-        told = [
-            f"{'.'.join(map(str, one['loc'][1:])) or 'the body, as application/json'}: {one['msg']}" for one in error.errors()
-        ]
+        told = [_told(one["loc"], one["msg"]) for one in error.errors()]
         more = f"; and {len(told) - 3} more" if len(told) > 3 else ""
         return problem(422, "; ".join(told[:3]) + more)
 
