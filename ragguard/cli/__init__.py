@@ -45,7 +45,7 @@ def main() -> None:
     except typer.TyperException as error:
         context = getattr(error, "ctx", None)
         where = context.command_path if context else "ragguard"
-        raise SystemExit(_told(WRONG, f"{error.format_message()} See: {where} --help")) from None
+        raise SystemExit(_told(WRONG, f"{error.format_message()} (see {where} --help)")) from None
 
 
 def _told(code: int, message: str) -> int:

@@ -43,7 +43,8 @@ def working(level: int = logging.ERROR) -> Iterator[Work]:
     Nothing tears it: no bars of models being read, and of RAGGuard's own log only what has this level.
     """
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), _Count(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True, highlight=False), transient=True) as progress:
+    shown = Console(stderr=True, highlight=False)
+    with Progress(*columns, console=shown, transient=True, disable=not shown.is_terminal) as progress:
         work = Work(progress)
         from transformers.utils import logging as transformers_logging
 
