@@ -25,7 +25,9 @@ from ragguard.evaluation.datasets import load as dataset
 from ragguard.index import DenseIndex
 from ragguard.retriever import Guard, GuardPolicy
 from ragguard.serve.app import application
+from ragguard.serve.limits import AT_ONCE, RATE
 from ragguard.serve.loading import Loaded, load
+from ragguard.serve.problems import KINDS
 from ragguard.serve.schema import BODY, HITS, QUERY, TEXT
 from ragguard.sql_store import SQLStore
 from ragguard.testing import WordHashEncoder
@@ -288,6 +290,15 @@ def test_the_openapi_document_says_what_everything_means(client: TestClient) -> 
     assert told["Question.hits"]["maxItems"] == HITS
     assert told["Question.k"]["maximum"] == K
     assert not any("Attributes:" in schema.get("description", "") for schema in found.values())
+
+
+def test_the_page_tells_the_limits_and_errors_there_are() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "sidecar.md").read_text(encoding="utf-8")
+    for number in (BODY, HITS, TEXT, QUERY, MAX_CHARACTERS, RATE, AT_ONCE):
+        assert f"{number:,}" in page
+    for status, error in KINDS.items():
+        assert str(status) in page
+        assert f"`{error}`" in page
 
 
 @pytest.mark.parametrize(
