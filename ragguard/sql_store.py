@@ -174,6 +174,15 @@ class SQLStore:
         with self._used("read") as connection:
             return [Kept(name, count, round(int(total) / 1e6, 3)) for name, count, total in connection.execute(asked)]
 
+    def check_writable(self) -> None:
+        """Ask for what writing needs, and write nothing.
+
+        Raises:
+            StoreError: If the database cannot be written to.
+        """
+        with self._used("write") as connection:
+            connection.execute(sa.delete(_EVIDENCE).where(sa.false()))
+
     def vacuum(self, texts: Iterable[str]) -> int:
         """Forget all but these canonical texts, free their room, and return how many rows went.
 

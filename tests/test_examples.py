@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,17 +11,20 @@ EXAMPLES = Path(__file__).parents[1] / "examples"
 PRINTS = {
     "langchain_retriever.py": ("undefended: ['poison', 'scent']", "guarded:    ['scent', 'dance']", "poison: demote"),
     "quickstart.py": ("undefended: ['history', 'poison']", "guarded:    ['history', 'bridge']", "poison: demote"),
+    "sidecar_curl.sh": ('"lost": [\n        "poison"', '"defense": "SourceQuota(limit=1)"', "repeats the query word for word"),
     "llama_index_query_engine.py": ("undefended: the LLM read ['patina', 'poison']", "guarded: the LLM read ['patina', 'slate']"),
 }
 
 
 def test_every_example_is_listed() -> None:
-    assert {path.name for path in EXAMPLES.glob("*.py")} == set(PRINTS)
+    assert {path.name for path in EXAMPLES.iterdir() if path.is_file()} == set(PRINTS)
 
 
 @pytest.mark.parametrize("name", PRINTS)
 def test_example_runs_and_shows_the_difference(name: str) -> None:
-    done = subprocess.run([sys.executable, str(EXAMPLES / name)], capture_output=True, text=True, timeout=300)
+    runs = "bash" if name.endswith(".sh") else sys.executable
+    own = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}  # where `ragguard` is
+    done = subprocess.run([runs, str(EXAMPLES / name)], capture_output=True, text=True, timeout=300, env=own)
     assert done.returncode == 0, done.stderr[-3000:]
     for line in PRINTS[name]:
         assert line in done.stdout

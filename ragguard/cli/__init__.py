@@ -1,7 +1,8 @@
-"""The command line: one file a command."""
+"""The command line. A command is a file of its name with a function of its name, and EXAMPLES for its help."""
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated
 
 from ragguard import __version__
@@ -10,35 +11,56 @@ from ragguard.errors import RAGGuardError
 try:
     import typer
 
-    from ragguard.cli.bench import bench
-    from ragguard.cli.calibrate import calibrate
-    from ragguard.cli.demo import demo
-    from ragguard.cli.ingest import ingest
-    from ragguard.cli.show import console
+    from ragguard.cli import bench, calibrate, demo, doctor, ingest, serve
 except ImportError as missing:
     raise SystemExit(f"the command line needs {missing.name}; run: pip install 'ragguard-defense[demo]'") from missing
+
+COMMANDS = {"Look": (demo, doctor), "Guard": (calibrate, ingest, serve), "Measure": (bench,)}
+"""By panel of the help, in the order in which a newcomer wants them."""
+
+FAILED, WRONG = 1, 2
+"""Exit codes, the same for all commands; the table is in docs/cli.md."""
 
 app = typer.Typer(
     name="ragguard",
     help="A guard around any retriever against poisoned documents.",
-    no_args_is_help=True,
+    epilog="Start with: ragguard demo\n\nExit codes: 0 done, 1 failed, 2 wrong option, 3 done in part, 130 interrupted.",
     add_completion=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
 )
-for command in (demo, bench, calibrate, ingest):
-    app.command()(command)
+for panel, modules in COMMANDS.items():
+    for module in modules:
+        name = module.__name__.rpartition(".")[2]
+        examples = "\n".join(("[bold]Examples[/bold]", *module.EXAMPLES))
+        app.command(name, rich_help_panel=panel, epilog=examples)(getattr(module, name))
 
 
 def main() -> None:
-    """Run the command line; an error of RAGGuard's ends in one line and exit code 1."""
+    """Run the command line; what goes wrong is told in one line on stderr."""
     try:
-        app()
+        raise SystemExit(app(prog_name="ragguard", standalone_mode=False))
     except RAGGuardError as error:
-        raise SystemExit(f"ragguard: {error}") from None
+        raise SystemExit(_told(FAILED, str(error))) from None
+    except typer.TyperException as error:
+        context = getattr(error, "ctx", None)
+        where = context.command_path if context else "ragguard"
+        raise SystemExit(_told(WRONG, f"{error.format_message()} (see {where} --help)")) from None
+
+
+def _told(code: int, message: str) -> int:
+    print(f"ragguard: {' '.join(message.split())}", file=sys.stderr)  # noqa: T201
+    return code
 
 
 @app.callback(invoke_without_command=True)
-def _root(version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False) -> None:
+def _root(
+    context: typer.Context, version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False
+) -> None:
     if version:
-        console.print(f"ragguard {__version__}")
-        raise typer.Exit
+        typer.echo(f"ragguard {__version__}")
+    elif context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+    else:
+        return
+    raise typer.Exit

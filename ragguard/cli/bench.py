@@ -4,43 +4,77 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
-from ragguard.cli.show import CACHE, MODEL, console, print_findings, progress_bar, quiet, table
-from ragguard.errors import InvalidInputError
+from ragguard.cli.options import CACHE, OUTPUT, AsJson, Cache, Model, Seed
+from ragguard.cli.show import console, print_findings, table, working
+
+EXAMPLES = (
+    "ragguard bench FOLDER --attack query-copy --attack hotflip --defense none --defense default",
+    "ragguard bench beir:scifact --attack \"query-copy(places=['front', 'end'])\" --defense ragpart+ragmask --queries 20",
+    "ragguard bench FOLDER --attack poisonedrag --defense my.module:factory --out mine --resume",
+)
+
+
+def _attacks(incomplete: str) -> list[str]:
+    from ragguard.evaluation.registry import ATTACKS
+
+    return [name for name in ATTACKS if name.startswith(incomplete)]
+
+
+def _defenses(incomplete: str) -> list[str]:
+    from ragguard.evaluation.registry import DEFENSES, WHOLE_CORPUS
+
+    return [name for name in (*DEFENSES, *WHOLE_CORPUS) if name.startswith(incomplete)]
 
 
 def bench(
     dataset: Annotated[str, typer.Argument(help="Folder in BEIR layout, or beir:NAME, or hf:OWNER/NAME.")],
-    attack: Annotated[list[str], typer.Option(help="Name, or name(option=value, ...). Repeat for more.")],
-    defense: Annotated[list[str], typer.Option(help="Name with options; a+b applies both; module:factory for your own.")],
-    out: Annotated[Path, typer.Option(help="Folder for results.json and report.html.")] = Path("ragguard-bench"),
+    *,
+    model: Model = None,
+    attack: Annotated[
+        list[str],
+        typer.Option(help="Name, or name(option=value, ...). Repeat for more.", autocompletion=_attacks),
+    ],
+    defense: Annotated[
+        list[str],
+        typer.Option(
+            help="Name with options; a+b applies both; module:factory for your own. Repeat for more.",
+            autocompletion=_defenses,
+        ),
+    ],
     top_k: Annotated[int, typer.Option(min=1, help="Results per query.")] = 10,
     queries: Annotated[int, typer.Option(min=1, help="How many queries are attacked.")] = 100,
     documents: Annotated[int, typer.Option(min=1, help="Poisoned documents for each query.")] = 3,
     tokens: Annotated[int | None, typer.Option(min=1, help="Longest poisoned document, in words.")] = None,
-    together: Annotated[bool, typer.Option(help="Plant against all queries at once, as PoisonedRAG does.")] = False,
-    retriever: Annotated[str, typer.Option(help="dense, bm25, or static.")] = "dense",
-    model: Annotated[str | None, typer.Option(help=MODEL)] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of the drawn queries and the attacks.")] = 0,
-    cache: Annotated[Path, typer.Option(help="Folder of embeddings and triggers, kept between runs.")] = CACHE,
-    resume: Annotated[bool, typer.Option(help="Go on with an interrupted run in the same folder.")] = False,
+    together: Annotated[
+        bool,
+        typer.Option("--together", help="Plant against all queries at once, as PoisonedRAG does."),
+    ] = False,
+    retriever: Annotated[Literal["dense", "bm25", "static"], typer.Option(help="What finds candidates.")] = "dense",
+    seed: Seed = 0,
+    resume: Annotated[
+        bool,
+        typer.Option("--resume", help="Go on with an interrupted run in the same folder."),
+    ] = False,
+    out: Annotated[Path, typer.Option(help="Folder for results.json and report.html.", rich_help_panel=OUTPUT)] = Path(
+        "ragguard-bench"
+    ),
+    cache: Cache = CACHE,
+    as_json: AsJson = False,
 ) -> None:
     """Attack a corpus of yours, or a public one, and measure what each defense makes of it."""
     start = time.monotonic()
-    quiet()
-    from pydantic import ValidationError
+    with working() as work:
+        from ragguard.evaluation import bench as running
 
-    from ragguard.evaluation import bench as running
-
-    try:
         settings = running.BenchSettings(
             dataset=dataset,
             attacks=tuple(attack),
             defenses=tuple(defense),
-            retriever=retriever,  # type: ignore[arg-type]  # checked by pydantic
+            retriever=retriever,
             model=model,
             k=top_k,
             queries=queries,
@@ -49,15 +83,10 @@ def bench(
             together=together,
             seed=seed,
         )
-    except ValidationError as error:
-        raise InvalidInputError(str(error)) from error
-    with progress_bar() as progress:
-        task = progress.add_task("starting", total=None)
-
-        def step(what: str, done: int, total: int) -> None:
-            progress.update(task, description=what, completed=done, total=total)
-
-        result = running.run(settings, out, cache, resume=resume, step=step)
+        result = running.run(settings, out, cache, resume=resume, step=work.step)
+    if as_json:
+        typer.echo((out / "results.json").read_text(encoding="utf-8"), nl=False)
+        return
     details = result.details
     console.print(
         f"\n[bold]RAGGuard bench[/bold]: {details['dataset']}, {details['documents']} documents, {details['questions']} queries, "

@@ -9,36 +9,40 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.text import Text
 
-from ragguard.cli.show import console, print_findings, progress_bar, quiet, table
+from ragguard.cli.options import OUTPUT, AsJson, Seed
+from ragguard.cli.show import console, print_findings, table, working
 
 if TYPE_CHECKING:
     from ragguard.evaluation.example import Example
 
+EXAMPLES = ("ragguard demo", "ragguard demo --questions 4 --out /tmp/demo --json")
+
 
 def demo(
-    out: Annotated[Path, typer.Option(help="Folder for results.json and report.html.")] = Path("ragguard-demo"),
     questions: Annotated[int, typer.Option(min=1, max=50, help="How many questions are attacked.")] = 12,
     top_k: Annotated[int, typer.Option(min=1, max=20, help="Results per question.")] = 5,
-    seed: Annotated[int, typer.Option(min=0, help="Of the drawn questions and the attacks.")] = 0,
+    seed: Seed = 0,
+    out: Annotated[Path, typer.Option(help="Folder for results.json and report.html.", rich_help_panel=OUTPUT)] = Path(
+        "ragguard-demo"
+    ),
+    as_json: AsJson = False,
 ) -> None:
     """Poison a small corpus, with a real model and a real index, and show what each defense makes of it."""
     start = time.monotonic()
-    quiet()
-    from ragguard.demo import scenario
-    from ragguard.evaluation import report
+    with working() as work:
+        from ragguard.demo import scenario
+        from ragguard.evaluation import report
 
-    with progress_bar() as progress:
-        task = progress.add_task("starting", total=scenario.total_steps(questions))
-
-        def step(what: str) -> None:
-            progress.update(task, description=what, advance=1)
-
-        outcome = scenario.play(questions=questions, k=top_k, seed=seed, step=step)
+        total, done = scenario.total_steps(questions), iter(range(1000))
+        outcome = scenario.play(questions=questions, k=top_k, seed=seed, step=lambda what: work.step(what, next(done), total))
     seconds = round(time.monotonic() - start, 1)
     report.write_json(out / "results.json", outcome.rows, {**outcome.details, "seconds": seconds})
     report.write_html(
         out / "report.html", outcome.rows, outcome.details, outcome.findings, {outcome.rows[0].attack: outcome.example}
     )
+    if as_json:
+        typer.echo((out / "results.json").read_text(encoding="utf-8"), nl=False)
+        return
     details = outcome.details
     console.print(
         f"\n[bold]RAGGuard demo[/bold]: {details['documents']} passages, {details['questions']} questions, "

@@ -5,59 +5,71 @@ from __future__ import annotations
 import json
 import logging
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.table import Table
 
-from ragguard.cli.show import MODEL, console, progress_bar, quiet
+from ragguard.cli.options import OUTPUT, AsJson, Model
+from ragguard.cli.show import console, working
 from ragguard.errors import InvalidInputError
 
 if TYPE_CHECKING:
-    from ragguard.ingest import Refusal, Report
+    from ragguard.ingest import Report
 
 REFUSED = 3
-"""Exit code where all is stored but what no defense judges; 1 is an error, 2 a wrong option, 130 an interruption."""
+"""Exit code where all is stored but what no defense judges."""
+
+EXAMPLES = (
+    "ragguard ingest corpus.jsonl --store evidence.db",
+    "ragguard ingest FOLDER --store postgresql+psycopg://user@host/name --for default --for 'ragpart(n=10)'",
+)
 
 
 def ingest(
     sources: Annotated[list[str], typer.Argument(help="JSON lines or Parquet files with text, or folders of them.")],
-    store: Annotated[str, typer.Option(help="SQLite file, or an URL such as postgresql+psycopg://user@host/name.")],
+    *,
+    model: Model = None,
     defense: Annotated[
-        list[str] | None, typer.Option("--for", help="Whose evidence: default, ragpart, ragmask, with options. Repeat for more.")
+        list[str] | None,
+        typer.Option(
+            "--for",
+            help="Whose evidence: default (unless given), ragpart, ragmask, with options. Repeat for more.",
+        ),
     ] = None,
-    model: Annotated[str | None, typer.Option(help=MODEL)] = None,
-    precision: Annotated[str, typer.Option(help="Of the vectors in the store: fp16 or fp32.")] = "fp16",
+    precision: Annotated[Literal["fp16", "fp32"], typer.Option(help="Of the vectors in the store.")] = "fp16",
     engine: Annotated[
-        str, typer.Option(help="local, or ray: on the cluster of RAY_ADDRESS, or all cores and GPUs here.")
+        Literal["local", "ray"],
+        typer.Option(help="local, or ray: on the cluster of RAY_ADDRESS, or all cores and GPUs here."),
     ] = "local",
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Of Ray. By default one for each GPU, or else for each core.")
+        int | None,
+        typer.Option(min=1, help="Of Ray. By default one for each GPU, or else for each core."),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+    store: Annotated[
+        str,
+        typer.Option(help="SQLite file, or an URL such as postgresql+psycopg://user@host/name.", rich_help_panel=OUTPUT),
+    ],
+    as_json: AsJson = False,
 ) -> None:
     """Put what defenses need of documents into a store ahead of queries. Run it again after an interruption: it goes on.
 
-    Exit code 0: all documents have their evidence. 3: all but those that no defense judges, which are named.
-    1: an error; what was built before is stored. 2: a wrong option.
+    Documents that no defense judges are named and left out, and the exit code is then 3. What was built before an error is kept.
     """
-    quiet(logging.WARNING)
-    try:
-        from ragguard import ingest as ingesting
-    except ImportError as error:
-        raise InvalidInputError(str(error)) from error
+    with working(logging.WARNING) as work:
+        try:
+            from ragguard import ingest as ingesting
+        except ImportError as error:
+            raise InvalidInputError(str(error)) from error
 
-    job = ingesting.Job(store, tuple(defense or ("default",)), model, precision)  # type: ignore[arg-type]  # the store checks it
-    with progress_bar() as progress:
-        task = progress.add_task("starting", total=None)
-
-        def step(done: int, total: int) -> None:
-            progress.update(task, description="building evidence", completed=done, total=total)
-
-        def told(one: Refusal) -> None:
-            progress.console.print(f"refused: {one.document!r} ({one.place}): {one.reason}", markup=False, soft_wrap=True)
-
-        report = ingesting.run(job, sources, engine=engine, workers=workers, step=step, told=told)
+        report = ingesting.run(
+            ingesting.Job(store, tuple(defense or ("default",)), model, precision),
+            sources,
+            engine=engine,
+            workers=workers,
+            step=lambda done, total: work.step("building evidence", done, total),
+            told=lambda one: work.say(f"refused: {one.document!r} ({one.place}): {one.reason}"),
+        )
     if as_json:
         typer.echo(json.dumps({**asdict(report), "documents_per_second": _rate(report)}))
     else:

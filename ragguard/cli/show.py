@@ -3,36 +3,63 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, SpinnerColumn, Task, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
     from ragguard.evaluation.metrics import Row
 
-CACHE = Path.home() / ".cache" / "ragguard"
-MODEL = "A sentence-transformers model, or onnx:int8, onnx:fp32, torch:fp16, each also with :MODEL; without it, the offline one."
 console = Console(highlight=False)
 
 
-def quiet(level: int = logging.ERROR) -> None:
-    """Nothing tears the progress bar: no bars of models being read, no warnings that what is under attack is under attack."""
-    from transformers.utils import logging as transformers_logging
+class Work:
+    """What is being done, told on stderr: stdout is for results."""
 
-    logging.getLogger("sentence_transformers").setLevel(logging.WARNING)
-    logging.getLogger("ragguard").setLevel(level)
-    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    def __init__(self, progress: Progress) -> None:
+        """Bind a bar that is shown."""
+        self._progress = progress
+        self._task = progress.add_task("starting", total=None)
+
+    def step(self, what: str, done: int = 0, total: int | None = None) -> None:
+        """Tell what comes now, and how much is done of how much."""
+        self._progress.update(self._task, description=what, completed=done, total=total)
+
+    def say(self, line: str) -> None:
+        """Tell what stays on the screen."""
+        self._progress.console.print(line, markup=False, soft_wrap=True)
 
 
-def progress_bar() -> Progress:
-    """On stderr, gone when it is done."""
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    return Progress(*columns, console=Console(stderr=True), transient=True)
+@contextmanager
+def working(level: int = logging.ERROR) -> Iterator[Work]:
+    """A bar from the first moment, gone when it is done; what is slow to import is imported under it.
+
+    Nothing tears it: no bars of models being read, and of RAGGuard's own log only what has this level.
+    """
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), _Count(), TimeElapsedColumn())
+    shown = Console(stderr=True, highlight=False)
+    with Progress(*columns, console=shown, transient=True, disable=not shown.is_terminal) as progress:
+        work = Work(progress)
+        from transformers.utils import logging as transformers_logging
+
+        logging.getLogger("sentence_transformers").setLevel(logging.WARNING)
+        logging.getLogger("ragguard").setLevel(level)
+        transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+        yield work
+
+
+class _Count(TextColumn):
+    def __init__(self) -> None:
+        super().__init__("")
+
+    def render(self, task: Task) -> Text:
+        return Text("" if task.total is None else f"{task.completed:.0f}/{task.total:.0f}")
 
 
 def table(rows: Sequence[Row]) -> Table:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from ragguard.calibration import parts
-from ragguard.defenses import CalibratedGuard, CalibratedGuardSettings
+from ragguard.defenses import CalibratedGuard, CalibratedGuardSettings, Policy
+from ragguard.defenses.saved import SavedGuard
 from ragguard.errors import InvalidInputError
 from ragguard.evaluation import models, remote
 from ragguard.evaluation.cache import CachedEncoder
@@ -17,6 +19,37 @@ from ragguard.types import Document
 
 BLOCK = 1024
 """Documents indexed between two signs of life."""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a guard was calibrated on, and what it holds.
+
+    Attributes:
+        encoder: Fingerprint of the model.
+        documents: How many different texts the corpus had; 0 if that is unknown.
+        fitted: Queries that fit the scales.
+        queries: Others, which set the threshold.
+        derived: Whether all of them were derived from documents.
+        k: Up to how many results a query may ask for.
+        max_clean_query_loss: Share of clean queries that may lose a document.
+        policy: What is done with a suspicious document.
+        threshold: The suspicion above which a document is one.
+        signals: By name, what is typical of a clean query's worst document, and the unit of what is beyond.
+        promise: What share of clean queries may lose a document, and when that holds, in sentences.
+    """
+
+    encoder: str
+    documents: int
+    fitted: int
+    queries: int
+    derived: bool
+    k: int
+    max_clean_query_loss: float
+    policy: Policy
+    threshold: float
+    signals: Mapping[str, Mapping[str, float]]
+    promise: str
 
 
 def read(
@@ -83,7 +116,30 @@ def calibrate(
     return CalibratedGuard.calibrated(encoder, index, documents, queries, k=k, **settings.model_dump())
 
 
-def promise(guard: CalibratedGuard) -> str:
+def summary(guard: CalibratedGuard | SavedGuard) -> Summary:
+    """Of a guard, or of its file.
+
+    Raises:
+        InvalidInputError: If there are too few calibration queries for the share.
+    """
+    settings, found = guard.settings, guard.calibration
+    loss = settings.max_clean_query_loss
+    return Summary(
+        encoder=found.encoder,
+        documents=found.documents,
+        fitted=len(next(iter(found.scales.values())).maxima),
+        queries=len(found.maxima),
+        derived=found.derived,
+        k=found.k,
+        max_clean_query_loss=loss,
+        policy=settings.policy,
+        threshold=found.threshold(loss, poisoned=settings.poisoned, confident=settings.confident),
+        signals={name: {"typical": one.typical, "unit": one.unit} for name, one in found.scales.items()},
+        promise=promise(guard),
+    )
+
+
+def promise(guard: CalibratedGuard | SavedGuard) -> str:
     """What share of clean queries may lose a document, and when that holds, in sentences."""
     settings, calibration = guard.settings, guard.calibration
     if calibration.derived:

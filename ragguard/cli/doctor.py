@@ -1,0 +1,65 @@
+"""`ragguard doctor`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from ragguard.cli.options import INPUT, AsJson, Model
+from ragguard.cli.show import console, working
+
+if TYPE_CHECKING:
+    from ragguard.doctor import Finding
+
+EXAMPLES = (
+    "ragguard doctor",
+    "ragguard doctor --guard guard.json --corpus corpus.jsonl --store evidence.db",
+    "ragguard doctor --model onnx:int8 --json",
+)
+
+STYLE = {"ok": "green", "note": "yellow", "problem": "bold red"}
+
+
+def doctor(
+    guard: Annotated[Path | None, typer.Option(help="What ragguard calibrate wrote.", rich_help_panel=INPUT)] = None,
+    corpus: Annotated[
+        Path | None, typer.Option(help="The documents it is for: JSON lines with text.", rich_help_panel=INPUT)
+    ] = None,
+    store: Annotated[
+        str | None, typer.Option(help="Evidence: SQLite file, or an URL of PostgreSQL.", rich_help_panel=INPUT)
+    ] = None,
+    model: Model = None,
+    as_json: AsJson = False,
+) -> None:
+    """Look whether everything a guard needs is there and fits together, and say what to do where it does not.
+
+    Exit code 1 if there is a problem.
+    """
+    with working() as work:
+        from ragguard.doctor import examine
+
+        found = list(examine(model, guard, corpus, store, work.step))
+    well = all(one.state != "problem" for one in found)
+    if as_json:
+        typer.echo(json.dumps({"ok": well, "findings": [asdict(one) for one in found]}))
+    else:
+        _show(found)
+        given = {"--guard": guard, "--corpus": corpus, "--store": store}
+        if left := ", ".join(name for name, value in given.items() if value is None):
+            console.print(Text(f"Not looked at: {left}.", style="dim"))
+    raise typer.Exit(not well)
+
+
+def _show(found: Sequence[Finding]) -> None:
+    table = Table.grid(padding=(0, 2))
+    for one in found:
+        told = Text(one.what).append(f"\n{one.todo}", style="italic") if one.todo else Text(one.what)
+        table.add_row(Text(one.state, style=STYLE[one.state]), one.about, told)
+    console.print(table)

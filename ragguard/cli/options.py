@@ -1,0 +1,33 @@
+"""Options that commands share, each in one form everywhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, TypeAlias
+
+import typer
+
+INPUT, OUTPUT = "What it reads", "What it writes"
+"""Panels of a command's help; what changes the work itself stays in the one of all options."""
+
+CACHE = Path.home() / ".cache" / "ragguard"
+
+Model: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        help="A sentence-transformers model, or onnx:int8, onnx:fp32, torch:fp16, each also with :MODEL; the offline one without.",
+        rich_help_panel=INPUT,
+    ),
+]
+Cache: TypeAlias = Annotated[
+    Path,
+    typer.Option(
+        help="Folder of what is dear to compute, kept between runs; ~/.cache/ragguard unless given.",
+        show_default=False,
+        rich_help_panel=OUTPUT,
+    ),
+]
+Seed: TypeAlias = Annotated[int, typer.Option(min=0, help="Of the drawn queries and the attacks.")]
+AsJson: TypeAlias = Annotated[
+    bool, typer.Option("--json", help="Print one JSON object, and nothing else on stdout.", rich_help_panel=OUTPUT)
+]

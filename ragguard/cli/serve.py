@@ -1,0 +1,89 @@
+"""`ragguard serve`."""
+
+from __future__ import annotations
+
+import json
+import logging
+import socket
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ragguard.cli.options import INPUT, AsJson, Model
+from ragguard.cli.show import console, working
+from ragguard.errors import InvalidInputError
+from ragguard.serve.limits import DEADLINE_S, RATE
+
+EXAMPLES = (
+    "ragguard serve guard.json corpus.jsonl",
+    "ragguard serve guard.json corpus.jsonl --store evidence.db --quota 2 --port 9000",
+    "curl http://127.0.0.1:8377/health",
+)
+
+PORT = 8377
+LOOPBACK = "127.0.0.1"
+LISTEN = "Where it listens"
+
+
+def serve(
+    guard: Annotated[Path, typer.Argument(help="What ragguard calibrate wrote.")],
+    corpus: Annotated[Path, typer.Argument(help="The documents it was calibrated on: JSON lines with text.")],
+    model: Model = None,
+    store: Annotated[
+        str | None,
+        typer.Option(help="Evidence: SQLite file, or an URL of PostgreSQL. Without it, in memory.", rich_help_panel=INPUT),
+    ] = None,
+    quota: Annotated[
+        int | None,
+        typer.Option(min=1, help="Documents of one source that may pass. Not counted without it."),
+    ] = None,
+    rate: Annotated[int, typer.Option(min=1, help="Requests a second from one address; more are answered 429.")] = RATE,
+    deadline: Annotated[float, typer.Option(min=0.1, help="Seconds a query may take; then it is answered 504.")] = DEADLINE_S,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.", rich_help_panel=LISTEN)] = PORT,
+    expose: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Listen on this address instead of 127.0.0.1. There is no authentication and no encryption: who reaches the "
+            "address can ask, and learn what the guard misses. Put a proxy that has both in front.",
+            rich_help_panel=LISTEN,
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Serve the guard over HTTP to programs that are not Python: POST /guard, GET /health, GET /openapi.json.
+
+    Runs until it is interrupted. What could not be judged is answered with an error, never with unguarded hits.
+    """
+    with working(logging.WARNING) as work:
+        try:
+            import uvicorn
+
+            from ragguard.serve.app import LOCAL, application
+            from ragguard.serve.loading import load
+        except ImportError as missing:
+            raise InvalidInputError(f"serving needs {missing.name}; run: pip install 'ragguard-defense[serve]'") from missing
+        listening = _listen(expose or LOOPBACK, port)
+        loaded = load(guard, corpus, model=model, quota=quota, store=store, deadline_s=deadline, step=work.step)
+    app = application(loaded, rate=rate, hosts=["*"] if expose else LOCAL)
+    host, number = listening.getsockname()[:2]
+    url = f"http://[{host}]:{number}" if ":" in host else f"http://{host}:{number}"
+    if as_json:
+        typer.echo(json.dumps({"url": url, "defenses": loaded.defenses, "documents": loaded.documents, "model": loaded.model}))
+    else:
+        console.print(
+            f"{' + '.join(loaded.defenses)} over {loaded.documents} documents, {loaded.model}", markup=False, soft_wrap=True
+        )
+        console.print(
+            f"Listening on {url}: POST /guard, GET /health, GET /openapi.json. End it with Ctrl-C.", markup=False, soft_wrap=True
+        )
+    config = uvicorn.Config(app, log_config=None, access_log=False, server_header=False)
+    uvicorn.Server(config).run(sockets=[listening])
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    except OSError as error:
+        raise InvalidInputError(f"cannot listen on {host} port {port}: {error.strerror}; name another with --port") from error

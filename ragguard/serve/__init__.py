@@ -1,0 +1,1 @@
+"""The sidecar: the guard as a small HTTP service, for programs that are not Python."""
