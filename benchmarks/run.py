@@ -15,12 +15,25 @@ from benchmarks import (
     language_sample,
     latency,
     paper_rows,
+    same_model,
     scaling,
     sizing,
     sql_store,
 )
 
-MODULES = (closed_form, contested, encoders, fragment_search, language_sample, latency, paper_rows, scaling, sizing, sql_store)
+MODULES = (
+    closed_form,
+    contested,
+    encoders,
+    fragment_search,
+    language_sample,
+    latency,
+    paper_rows,
+    same_model,
+    scaling,
+    sizing,
+    sql_store,
+)
 RESULTS = Path(__file__).parent / "results"
 
 
