@@ -59,7 +59,7 @@ class OpenAIEncoder(FunctionEncoder):
             retries: Further attempts.
 
         Raises:
-            InvalidInputError: If the key's variable is not set, or a number is out of range.
+            InvalidInputError: If the key's variable is not set, the URL holds a secret, or a number is out of range.
             EncoderError: If the endpoint cannot be reached, refuses, or returns what are no vectors.
         """
         key = os.environ.get(key_variable, "")
@@ -71,7 +71,11 @@ class OpenAIEncoder(FunctionEncoder):
         self._shortened = {} if dimensions is None else {"dimensions": positive(dimensions, "dimensions")}
         self._client = openai.OpenAI(api_key=key, base_url=base_url, timeout=timeout_s, max_retries=retries)
         url = self._client.base_url
-        self._endpoint = f"{url.host}:{url.port}" if url.port else url.host  # no user, no password, no path
+        if url.userinfo or url.query:
+            raise InvalidInputError(
+                "the endpoint's URL has a user, a password or a query, which clients log; use the key's variable"
+            )
+        self._endpoint = f"{url.host}:{url.port}" if url.port else url.host
         said = [f"openai:{model}@{self._endpoint}", *map(str, self._shortened.values())]
         if any(self._prompts):
             said.append(content_hash("\0".join(self._prompts))[:8])

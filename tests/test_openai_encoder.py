@@ -114,8 +114,7 @@ def test_its_name_tells_model_endpoint_and_settings_and_no_secret(
     endpoint: Server, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    url = f"http://user:{KEY}@127.0.0.1:{endpoint.server_port}/v1"
-    remote = OpenAIEncoder("mini", base_url=url, longest=1000)
+    remote = made(endpoint)
     assert remote.name == f"openai:mini@127.0.0.1:{endpoint.server_port}:1000"
     names = {
         remote.name,
@@ -221,6 +220,10 @@ def test_settings_are_checked(endpoint: Server, monkeypatch: pytest.MonkeyPatch)
     for wrong in ({"timeout_s": 0}, {"retries": -1}, {"dimensions": 0}, {"batch_size": 0}, {"longest": -1}):
         with pytest.raises(InvalidInputError):
             made(endpoint, **wrong)
+    for url in (f"http://user:{KEY}@127.0.0.1/v1", f"http://127.0.0.1/v1?key={KEY}"):
+        with pytest.raises(InvalidInputError, match="which clients log") as caught:
+            OpenAIEncoder("mini", base_url=url)
+        assert KEY not in str(caught.value)
     monkeypatch.delenv("OPENAI_API_KEY")
     with pytest.raises(InvalidInputError, match="OPENAI_API_KEY is not set"):
         made(endpoint)
