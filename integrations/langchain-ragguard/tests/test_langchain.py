@@ -244,10 +244,10 @@ def test_a_guard_is_calibrated_on_the_store_itself(encoder: SentenceTransformerE
     store = InMemoryVectorStore(EncoderEmbeddings(encoder))
     documents = [Document(text, id=f"d{i}", metadata={"source": f"s{i}"}) for i, text in enumerate(HONEST)]
     store.add_documents(documents)
-    queries = [f"{' '.join(text.split()[i : i + 4])}?" for text in HONEST for i in range(0, 12, 3)]
+    queries = [f"{' '.join(text.split()[i : i + 4])}?" for text in HONEST for i in range(0, 10, 2)]
     index = Search(store.similarity_search)
     require_same_model(EmbeddingsEncoder(store.embeddings), index, queries, k=4)
-    defenses = default_guard(encoder, index, documents_of(documents), queries, k=2, max_clean_query_loss=0.2)
+    defenses = default_guard(encoder, index, documents_of(documents), queries, k=2, max_clean_query_loss=0.1)
     store.add_documents([Document(f"{QUESTION} {BREAD}", id="poison", metadata={"source": "web"})])
     guarded = RAGGuardRetriever.from_vectorstore(store, defenses, top_k=2)
     assert "poison" in [one.id for one in store.similarity_search(QUESTION, k=2)]
