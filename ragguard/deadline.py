@@ -22,7 +22,7 @@ _running: set[threading.Thread] = set()
 
 
 def start(work: Callable[[], T]) -> tuple[Future[T], threading.Event]:
-    """Run work in a thread of its own, in a copy of the caller's context (what tracers go by).
+    """Run work in a thread of its own, in a copy of the caller's context, so that tracing knows whose work it is.
 
     Returns:
         Its future, and an event that gives the work up when set. The future cannot be cancelled.

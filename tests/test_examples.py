@@ -8,6 +8,7 @@ import pytest
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 PRINTS = {
+    "haystack_pipeline.py": ("undefended: ['poison', 'ballast']", "guarded:    ['ballast', 'leeway']", "poison: demote"),
     "langchain_retriever.py": ("undefended: ['poison', 'scent']", "guarded:    ['scent', 'dance']", "poison: demote"),
     "quickstart.py": ("undefended: ['history', 'poison']", "guarded:    ['history', 'bridge']", "poison: demote"),
     "llama_index_query_engine.py": ("undefended: the LLM read ['patina', 'poison']", "guarded: the LLM read ['patina', 'slate']"),
