@@ -179,6 +179,12 @@ def _encoders(result: dict[str, Any]) -> str:
     return _table(["", *fast, *near, "guard: verdicts changed", "RAGMask: changed", "guard: copies dropped"], lines)
 
 
+def _same_model(result: dict[str, Any]) -> str:
+    lines = [[one["index"], f"{one['mean']:.2f}", f"{one['least']:.2f} to {one['most']:.2f}"] for one in result["indexes"]]
+    asked = result["asked_at_a_time"]
+    return _table(["the index has", "pairs the other way round", f"{result['queries'] // asked} times {asked} queries"], lines)
+
+
 def _guard(result: dict[str, Any]) -> str:
     """ASR of every attack at several losses, and what clean queries lose at each."""
     rows = [row for row in result["rows"] if row["signals"] == "default"]
@@ -367,6 +373,7 @@ TABLES = {
     "closed_form": _closed_form,
     "fragment_search": _fragment_search,
     "encoders": _encoders,
+    "same_model": _same_model,
     "latency": _latency,
     "compare": _compare,
     "scaling": _scaling,

@@ -19,6 +19,7 @@ from ragguard import deadline
 from ragguard.errors import EncoderError, InvalidInputError, ModelIntegrityError
 from ragguard.tokenizing import Splitter, speed_up
 from ragguard.types import Vectors
+from ragguard.vectors import QUERY_CACHE
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -35,9 +36,6 @@ PASSAGE, MORE = 600, 16
 
 AHEAD = 2
 """Batches under way on a GPU: while it embeds one, the next is tokenised."""
-
-QUERY_CACHE = 1024
-"""Query vectors kept, so that index and defenses encode a query once."""
 
 PROGRESS_AFTER_S = 2.0
 """Seconds of work before a progress bar shows."""

@@ -226,14 +226,15 @@ class Guard:
             hits: Best first; about twice as many as are to be kept.
             k: How many to keep, at least 1.
         """
-        return self._over(hits).retrieve(query, k)
+        return self.over(_Given(hits)).retrieve(query, k)
 
     async def acall(self, query: str, hits: Sequence[Hit], k: int = 10) -> GuardedResult:
         """As a call, without blocking the event loop."""
-        return await self._over(hits).aretrieve(query, k)
+        return await self.over(_Given(hits)).aretrieve(query, k)
 
-    def _over(self, hits: Sequence[Hit]) -> GuardedRetriever:
-        return GuardedRetriever(_Given(hits), self._defenses, self._policy)
+    def over(self, retriever: Retriever) -> GuardedRetriever:
+        """The same around a retriever that is asked once a query, so that the deadline is for its search, too."""
+        return GuardedRetriever(retriever, self._defenses, self._policy)
 
 
 class _Given:

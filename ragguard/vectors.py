@@ -13,6 +13,9 @@ from ragguard.types import Vectors
 NORM_TOLERANCE = 1e-2
 """How far from 1 a norm may be; covers fp16 and int8 models, whose rounding stays below 1e-3."""
 
+QUERY_CACHE = 1024
+"""Query vectors that an encoder keeps, so that index and defenses encode a query once."""
+
 
 def checked(vectors: object, count: int, dimension: int, source: str) -> Vectors:
     """Check that vectors are what an encoder must return, and bring them to exact unit norm.

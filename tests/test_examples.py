@@ -9,6 +9,7 @@ import pytest
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 PRINTS = {
+    "haystack_pipeline.py": ("undefended: ['poison', 'ballast']", "guarded:    ['ballast', 'leeway']", "poison: demote"),
     "langchain_retriever.py": ("undefended: ['poison', 'scent']", "guarded:    ['scent', 'dance']", "poison: demote"),
     "quickstart.py": ("undefended: ['history', 'poison']", "guarded:    ['history', 'bridge']", "poison: demote"),
     "sidecar_curl.sh": ('"lost": [\n        "poison"', '"defense": "SourceQuota(limit=1)"', "repeats the query word for word"),

@@ -347,3 +347,20 @@ def test_a_guard_judges_hits_that_are_there_already() -> None:
         Guard([DropIds()], {"overfetch": 3})  # type: ignore[arg-type]
     with pytest.raises(DeadlineExceededError):
         Guard([Sleepy()], GuardPolicy(deadline_s=0.05))(QUERY, hits, 3)
+
+
+def test_a_guard_over_a_retriever_asks_it_once_and_does_not_wait_for_it() -> None:
+    class Counted(Fixed):
+        asked, takes_s = 0, 0.0
+
+        def retrieve(self, query: str, k: int) -> list[Hit]:
+            self.asked += 1
+            time.sleep(self.takes_s)
+            return self.hits
+
+    counted = Counted(many(6))
+    assert ids(Guard([DropIds("d0", "d1", "d2", "d3", "d4")]).over(counted).retrieve(QUERY, 3)) == ["d5"]
+    assert counted.asked == 1
+    counted.takes_s = 0.5
+    with pytest.raises(DeadlineExceededError):
+        Guard([DropIds()], GuardPolicy(deadline_s=0.05)).over(counted).retrieve(QUERY, 3)

@@ -122,7 +122,7 @@ def run(
     step("loading data and model", 0, len(settings.attacks))
     found = remote.find(settings.dataset, cache)
     dataset = dataclasses.replace(found, documents=tuple(with_sources(found.documents, settings.seed)))
-    model = models.load(settings.model)
+    model = models.load_weights(settings.model)
     encoder = CachedEncoder(model, cache)
     drawn = [datasets.target(dataset, name) for name in settings.ids]
     targets = drawn or datasets.targets(dataset, settings.queries, settings.seed)

@@ -1,8 +1,18 @@
 """RAGGuard for LangChain."""
 
 from langchain_ragguard.compressor import RAGGuardCompressor
-from langchain_ragguard.documents import KEY, documents_of
+from langchain_ragguard.documents import KEY, Search, documents_of
 from langchain_ragguard.embeddings import EmbeddingsEncoder, EncoderEmbeddings
+from langchain_ragguard.events import EVENT
 from langchain_ragguard.retriever import RAGGuardRetriever
 
-__all__ = ["KEY", "EmbeddingsEncoder", "EncoderEmbeddings", "RAGGuardCompressor", "RAGGuardRetriever", "documents_of"]
+__all__ = [
+    "EVENT",
+    "KEY",
+    "EmbeddingsEncoder",
+    "EncoderEmbeddings",
+    "RAGGuardCompressor",
+    "RAGGuardRetriever",
+    "Search",
+    "documents_of",
+]

@@ -9,24 +9,28 @@ from langchain_core.documents import Document
 from langchain_core.documents.compressor import BaseDocumentCompressor
 
 from langchain_ragguard.documents import guarded, hits
+from langchain_ragguard.events import atell, tell
 from langchain_ragguard.settings import Guarding
 
 
 class RAGGuardCompressor(Guarding, BaseDocumentCompressor):
     """The guard as a document compressor, for `ContextualCompressionRetriever` and pipelines; put it first.
 
-    Its settings are those of `Guarding`.
+    Its settings are those of `Guarding`. Given callbacks of a run, it dispatches the event `ragguard` to them.
     """
 
-    def compress_documents(self, documents: Sequence[Document], query: str, callbacks: Callbacks = None) -> list[Document]:  # noqa: ARG002
-        """The guarded top documents, best first."""
-        return guarded(self._guard(query, hits(documents), self.top_k), documents)
+    def compress_documents(self, documents: Sequence[Document], query: str, callbacks: Callbacks = None) -> list[Document]:
+        """The guarded top documents, best first.
 
-    async def acompress_documents(
-        self,
-        documents: Sequence[Document],
-        query: str,
-        callbacks: Callbacks = None,  # noqa: ARG002
-    ) -> list[Document]:
+        Raises:
+            RAGGuardError: If a defense fails or is late, or something is not a document.
+        """
+        result = self._guard(query, hits(documents), self.top_k)
+        tell(result, callbacks)
+        return guarded(result, documents)
+
+    async def acompress_documents(self, documents: Sequence[Document], query: str, callbacks: Callbacks = None) -> list[Document]:
         """As `compress_documents`, without blocking the event loop."""
-        return guarded(await self._guard.acall(query, hits(documents), self.top_k), documents)
+        result = await self._guard.acall(query, hits(documents), self.top_k)
+        await atell(result, callbacks)
+        return guarded(result, documents)

@@ -2,19 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from langchain_core.documents import Document
 
 from ragguard import types
+from ragguard.checks import positive
 from ragguard.errors import RetrieverError
 from ragguard.text import content_hash
 from ragguard.types import GuardedResult, Hit
 
 KEY = "ragguard"
 """Metadata key of the verdicts on a returned document."""
+
+
+class Search:
+    """A search of a vector store as RAGGuard's retriever, to calibrate a guard on: `Search(store.similarity_search)`."""
+
+    def __init__(self, search: Callable[[str, int], Sequence[Document]]) -> None:
+        """Bind a function of a query and a number of documents."""
+        self._search = search
+
+    def retrieve(self, query: str, k: int) -> list[Hit]:
+        """At most k hits, scored by their place: stores mean different things by a score.
+
+        Raises:
+            InvalidInputError: If `k` is below 1.
+            RetrieverError: If the search raises, or returns something else than documents.
+        """
+        positive(k)
+        try:
+            found = self._search(query, k)
+        except Exception as error:
+            raise RetrieverError(f"the store's search failed: {error!r}") from error
+        return hits(found)[:k]
 
 
 def documents_of(found: Sequence[Document]) -> list[types.Document]:

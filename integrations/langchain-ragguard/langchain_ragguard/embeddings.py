@@ -2,82 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-import numpy as np
 from langchain_core.embeddings import Embeddings
 
-from ragguard.errors import EncoderError
+from ragguard.errors import InvalidInputError
+from ragguard.function_encoder import FunctionEncoder
 from ragguard.protocols import Encoder
-from ragguard.text import content_hash
-from ragguard.types import Vectors
-
-PROBE = "Which model is this?"
-"""Its vector is part of an encoder's name: LangChain's embeddings have no common way to say which model they are."""
+from ragguard.text import canonical
+from ragguard.vectors import encode_documents, encode_one_query
 
 
 class EncoderEmbeddings(Embeddings):
-    """A RAGGuard encoder for a LangChain vector store."""
+    """A RAGGuard encoder for a LangChain vector store. It embeds canonical texts, which are what the guard judges."""
 
     def __init__(self, encoder: Encoder) -> None:
         """Bind an encoder."""
         self._encoder = encoder
 
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
-        """Embed documents."""
-        found: list[list[float]] = self._encoder.encode_document(texts).tolist()
+        """Embed documents.
+
+        Raises:
+            EncoderError: If the encoder fails.
+        """
+        found: list[list[float]] = encode_documents(self._encoder, [canonical(text).text for text in texts]).tolist()
         return found
 
     def embed_query(self, text: str) -> list[float]:
-        """Embed a query."""
-        found: list[float] = self._encoder.encode_query([text])[0].tolist()
+        """Embed a query; errors are those of `embed_documents`."""
+        found: list[float] = encode_one_query(self._encoder, canonical(text).text).tolist()
         return found
 
 
-class EmbeddingsEncoder:
-    """The embeddings that a vector store was built with, for the guard.
+class EmbeddingsEncoder(FunctionEncoder):
+    """The embeddings that a vector store was built with, for the guard; long texts as in `FunctionEncoder`."""
 
-    Vectors are brought to unit norm. Whether texts that are too long are cut is up to the embeddings: split them at ingestion.
-    """
-
-    def __init__(self, embeddings: Embeddings, *, name: str = "") -> None:
-        """Ask for one vector.
+    def __init__(self, embeddings: Embeddings, *, name: str = "", longest: int | None = None) -> None:
+        """Ask for a few vectors.
 
         Args:
             embeddings: Any of LangChain's.
-            name: Of the model and its version; without one it is named by the vector of a fixed sentence.
+            name: Of the model and its version: LangChain's embeddings have no common way to say which they are. Without one it is
+                named by the vector of a fixed sentence (see `FunctionEncoder`).
+            longest: Characters of a text that are embedded whole; None finds out.
 
         Raises:
-            EncoderError: If the vector is not one.
+            InvalidInputError: If these are no embeddings.
+            EncoderError: If they fail, or what they give are no vectors.
         """
-        self._embeddings, self._dimension = embeddings, 0
-        vector = self.encode_query([PROBE])[0]
-        self._dimension = len(vector)
-        self._name = name or f"{type(embeddings).__name__}:{content_hash(np.round(vector, 3).tobytes().hex())[:16]}"
-
-    @property
-    def name(self) -> str:
-        """What makes vectors comparable."""
-        return self._name
-
-    @property
-    def dimension(self) -> int:
-        """Length of every vector."""
-        return self._dimension
-
-    def encode_query(self, texts: Sequence[str]) -> Vectors:
-        """Embed queries; shape (len(texts), d)."""
-        return self._unit([self._embeddings.embed_query(text) for text in texts])
-
-    def encode_document(self, texts: Sequence[str]) -> Vectors:
-        """Embed documents or pieces of them; shape (len(texts), d)."""
-        return self._unit(self._embeddings.embed_documents(list(texts)) if texts else [])
-
-    def _unit(self, rows: list[list[float]]) -> Vectors:
-        if not rows:
-            return np.empty((0, self._dimension), dtype=np.float32)
-        found = np.asarray(rows, dtype=np.float32)
-        norms = np.linalg.norm(found, axis=1, keepdims=True)
-        if not (np.isfinite(norms) & (norms > 1e-6)).all():
-            raise EncoderError(f"{type(self._embeddings).__name__} gave a vector without a direction")
-        return np.asarray(found / norms, dtype=np.float32)
+        if not isinstance(embeddings, Embeddings):
+            raise InvalidInputError(f"{embeddings!r:.100} has no embed_documents and embed_query of LangChain's Embeddings")
+        super().__init__(embeddings.embed_documents, embeddings.embed_query, name=name, longest=longest)

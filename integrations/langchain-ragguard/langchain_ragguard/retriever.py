@@ -5,26 +5,28 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from langchain_core.callbacks import AsyncCallbackManagerForRetrieverRun, CallbackManagerForRetrieverRun
+from langchain_core.callbacks import AsyncCallbackManagerForRetrieverRun, CallbackManagerForRetrieverRun, Callbacks
 from langchain_core.documents import Document
 from langchain_core.retrievers import BaseRetriever
+from langchain_core.runnables import RunnableConfig
 from langchain_core.vectorstores import VectorStore
 
 from langchain_ragguard.documents import documents_of, guarded, hits
+from langchain_ragguard.events import atell, tell
 from langchain_ragguard.settings import Guarding
 from ragguard.checks import positive
 from ragguard.defenses import prepare
-from ragguard.errors import RAGGuardError, RetrieverError
 from ragguard.protocols import Defense
 from ragguard.retriever import GuardPolicy
-from ragguard.types import GuardedResult
+from ragguard.types import GuardedResult, Hit
 
 
 class RAGGuardRetriever(Guarding, BaseRetriever):
     """Wraps any LangChain retriever; nothing it returns is unguarded.
 
     The wrapped retriever is used through its public `invoke` / `ainvoke` and never changed: how many candidates there are is
-    its own setting, about twice `top_k`. Callbacks see both runs, the wrapped one as a child.
+    its own setting, about twice `top_k`. Callbacks see both runs, the wrapped one as a child, and the event `ragguard`. The
+    policy's deadline is for search and defenses together.
 
     Attributes:
         retriever: Finds the candidates. The others are those of `Guarding`.
@@ -54,25 +56,32 @@ class RAGGuardRetriever(Guarding, BaseRetriever):
 
     def explain(self, query: str) -> GuardedResult:
         """The whole result for a query: what was kept, what was not, and every verdict."""
-        return self._guard(query, hits(self._found(query, None)), self.top_k)
+        return self._guard.over(_Candidates(self.retriever)).retrieve(query, self.top_k)
 
     def _get_relevant_documents(self, query: str, *, run_manager: CallbackManagerForRetrieverRun) -> list[Document]:
-        found = self._found(query, run_manager)
-        return guarded(self._guard(query, hits(found), self.top_k), found)
+        candidates = _Candidates(self.retriever, run_manager.get_child())
+        result = self._guard.over(candidates).retrieve(query, self.top_k)
+        tell(result, run_manager.get_child())
+        return guarded(result, candidates.found)
 
     async def _aget_relevant_documents(self, query: str, *, run_manager: AsyncCallbackManagerForRetrieverRun) -> list[Document]:
-        try:
-            found = await self.retriever.ainvoke(query, config={"callbacks": run_manager.get_child()})
-        except Exception as error:
-            raise _failed(error) from error
-        return guarded(await self._guard.acall(query, hits(found), self.top_k), found)
-
-    def _found(self, query: str, run_manager: CallbackManagerForRetrieverRun | None) -> list[Document]:
-        try:
-            return self.retriever.invoke(query, config={"callbacks": run_manager.get_child()} if run_manager else None)
-        except Exception as error:
-            raise _failed(error) from error
+        candidates = _Candidates(self.retriever, run_manager.get_child())
+        result = await self._guard.over(candidates).aretrieve(query, self.top_k)
+        await atell(result, run_manager.get_child())
+        return guarded(result, candidates.found)
 
 
-def _failed(error: Exception) -> RAGGuardError:
-    return error if isinstance(error, RAGGuardError) else RetrieverError(f"the wrapped retriever failed: {error!r}")
+class _Candidates:
+    """What the wrapped retriever finds for one query: RAGGuard's hits, and LangChain's documents."""
+
+    def __init__(self, retriever: BaseRetriever, callbacks: Callbacks = None) -> None:
+        self._retriever, self._config = retriever, RunnableConfig(callbacks=callbacks)
+        self.found: Sequence[Document] = ()
+
+    def retrieve(self, query: str, k: int) -> list[Hit]:  # noqa: ARG002
+        self.found = self._retriever.invoke(query, self._config)
+        return hits(self.found)
+
+    async def aretrieve(self, query: str, k: int) -> list[Hit]:  # noqa: ARG002
+        self.found = await self._retriever.ainvoke(query, self._config)
+        return hits(self.found)

@@ -17,7 +17,7 @@ class Guarding(BaseModel):
     Attributes:
         defenses: Applied in turn.
         top_k: How many documents to return.
-        policy: Deadline for the defenses, and what happens when one fails.
+        policy: Deadline for a query, and what happens when a defense fails.
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True)

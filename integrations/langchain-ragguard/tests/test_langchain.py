@@ -6,6 +6,8 @@ import asyncio
 import json
 import time
 from collections.abc import Sequence
+from contextvars import ContextVar
+from datetime import date
 from typing import Any
 
 import pytest
@@ -15,16 +17,26 @@ from langchain_core.embeddings import DeterministicFakeEmbedding
 from langchain_core.retrievers import BaseRetriever
 from langchain_core.runnables import RunnableLambda
 from langchain_core.vectorstores import InMemoryVectorStore
-from langchain_ragguard import KEY, EmbeddingsEncoder, EncoderEmbeddings, RAGGuardCompressor, RAGGuardRetriever, documents_of
+from langchain_ragguard import (
+    EVENT,
+    KEY,
+    EmbeddingsEncoder,
+    EncoderEmbeddings,
+    RAGGuardCompressor,
+    RAGGuardRetriever,
+    Search,
+    documents_of,
+)
 from pydantic import ValidationError
 
 from ragguard import types
-from ragguard.defenses import BaseDefense, Judgement, RAGMask, SourceQuota
+from ragguard.defenses import BaseDefense, Judgement, RAGMask, SourceQuota, default_guard
 from ragguard.encoders import SentenceTransformerEncoder
-from ragguard.errors import DeadlineExceededError, EncoderError, RetrieverError
+from ragguard.errors import DeadlineExceededError, EncoderError, InvalidInputError, RetrieverError
 from ragguard.protocols import Encoder, Retriever
 from ragguard.retriever import GuardPolicy
-from ragguard.testing import RetrieverContract
+from ragguard.same_model import require_same_model
+from ragguard.testing import RetrieverContract, WordHashEncoder
 from ragguard.types import Hit
 
 QUESTION = "When did the first railway tunnel under the river Severn open to passenger trains?"
@@ -97,8 +109,8 @@ def test_the_embeddings_of_a_store_are_the_guard_s_encoder(encoder: SentenceTran
     assert same.encode_document([]).shape == (0, encoder.dimension)
     assert same.name == EmbeddingsEncoder(EncoderEmbeddings(encoder)).name
     assert same.name != EmbeddingsEncoder(DeterministicFakeEmbedding(size=384)).name
-    assert EmbeddingsEncoder(DeterministicFakeEmbedding(size=8), name="mine, version 2").name == "mine, version 2"
-    with pytest.raises(EncoderError, match="without a direction"):
+    assert EmbeddingsEncoder(DeterministicFakeEmbedding(size=8), name="mine, version 2").name == "mine, version 2:8000"
+    with pytest.raises(EncoderError, match="no vectors"):
         EmbeddingsEncoder(DeterministicFakeEmbedding(size=0))
 
 
@@ -161,15 +173,151 @@ def test_callbacks_see_both_runs_and_the_loop_is_not_blocked() -> None:
     assert asyncio.run(two_and_a_clock()) < 0.55
 
 
-def test_a_deadline_ends_a_slow_defense() -> None:
+def test_chains_batches_and_streams_are_guarded() -> None:
+    guarded = RAGGuardRetriever(retriever=Fixed(found=[Document("BANNED"), Document("fine")]), defenses=[Banned()])
+
+    def texts(found: list[Document]) -> list[str]:
+        return [one.page_content for one in found]
+
+    chain = guarded | RunnableLambda(texts)
+
+    async def everything() -> list[object]:
+        return [await chain.ainvoke("a"), *await chain.abatch(["a", "b"]), *[one async for one in chain.astream("a")]]
+
+    assert [chain.invoke("a"), *chain.batch(["a", "b", "c"]), *chain.stream("a")] == [["fine"]] * 5
+    assert asyncio.run(everything()) == [["fine"]] * 4
+
+
+def test_an_event_tells_what_was_not_kept_and_no_text() -> None:
+    told: list[tuple[str, Any, object]] = []
+    ended: list[tuple[object, list[Document]]] = []
+
+    class Handler(BaseCallbackHandler):
+        def on_custom_event(self, name: str, data: Any, *, run_id: object, **_: Any) -> None:
+            told.append((name, data, run_id))
+
+        def on_retriever_end(self, documents: Sequence[Document], *, run_id: object, **_: Any) -> None:
+            ended.append((run_id, list(documents)))
+
+    found = [Document("BANNED secret", id="x"), Document("fine secret", id="y")]
+    guarded = RAGGuardRetriever(retriever=Fixed(found=found), defenses=[Banned()])
+    guarded.invoke("secret query", config={"callbacks": [Handler()]})
+    asyncio.run(guarded.ainvoke("secret query", config={"callbacks": [Handler()]}))
+    compressor = RAGGuardCompressor(defenses=[Banned()])
+
+    def compress(query: str) -> list[Document]:
+        return compressor.compress_documents(found, query)
+
+    RunnableLambda(compress).invoke("q", config={"callbacks": [Handler()]})
+    compress("outside of any run")
+    assert [name for name, *_ in told] == [EVENT] * 3
+    for _, data, _ in told:
+        assert data["kept"] == ["y"]
+        (one,) = data["not_kept"]
+        assert (one["id"], one["action"], one["defense"], one["reason"]) == ("x", "drop", "banned", "Looked for BANNED.")
+        assert "secret" not in json.dumps(data)
+    inner, outer = ended[:2]  # the wrapped retriever's run ends first
+    assert [one.id for one in inner[1]] == ["x", "y"]
+    assert (told[0][2], [one.id for one in outer[1]]) == (outer[0], ["y"])
+
+    async def events() -> list[dict[str, Any]]:
+        return [dict(event) async for event in guarded.astream_events("query", version="v2")]
+
+    (custom,) = [event for event in asyncio.run(events()) if event["event"] == "on_custom_event"]
+    assert custom["name"] == EVENT
+
+
+@pytest.mark.parametrize("deadline_s", [None, 30])
+def test_the_wrapped_run_keeps_its_context(deadline_s: float | None) -> None:
+    variable = ContextVar("tenant", default="nobody")
+
+    class Tenant(Fixed):
+        def _get_relevant_documents(self, query: str, *, run_manager: CallbackManagerForRetrieverRun) -> list[Document]:
+            return [Document(variable.get())]
+
+    guarded = RAGGuardRetriever(retriever=Tenant(found=None), defenses=[Banned()], policy=GuardPolicy(deadline_s=deadline_s))
+    variable.set("mine")
+    assert [one.page_content for one in guarded.invoke("query")] == ["mine"]
+
+
+def test_a_guard_is_calibrated_on_the_store_itself(encoder: SentenceTransformerEncoder) -> None:
+    store = InMemoryVectorStore(EncoderEmbeddings(encoder))
+    documents = [Document(text, id=f"d{i}", metadata={"source": f"s{i}"}) for i, text in enumerate(HONEST)]
+    store.add_documents(documents)
+    queries = [f"{' '.join(text.split()[i : i + 4])}?" for text in HONEST for i in range(0, 10, 2)]
+    index = Search(store.similarity_search)
+    require_same_model(EmbeddingsEncoder(store.embeddings), index, queries, k=4)
+    defenses = default_guard(encoder, index, documents_of(documents), queries, k=2, max_clean_query_loss=0.1)
+    store.add_documents([Document(f"{QUESTION} {BREAD}", id="poison", metadata={"source": "web"})])
+    guarded = RAGGuardRetriever.from_vectorstore(store, defenses, top_k=2)
+    assert "poison" in [one.id for one in store.similarity_search(QUESTION, k=2)]
+    assert "poison" not in [one.id for one in guarded.invoke(QUESTION)]
+
+
+def test_embeddings_of_another_model_are_refused(encoder: SentenceTransformerEncoder) -> None:
+    store = InMemoryVectorStore(EncoderEmbeddings(encoder))
+    store.add_documents([Document(text, id=f"d{i}") for i, text in enumerate(HONEST)])
+    queries = [" ".join(text.split()[i : i + 4]) for text in HONEST for i in range(0, 16, 2)]
+    with pytest.raises(EncoderError, match="another model"):
+        require_same_model(EmbeddingsEncoder(DeterministicFakeEmbedding(size=384)), Search(store.similarity_search), queries)
+    store.embedding = DeterministicFakeEmbedding(size=8)
+    with pytest.raises(RetrieverError, match="search failed"):
+        Search(store.similarity_search).retrieve(QUESTION, 2)
+    with pytest.raises(RetrieverError, match="retriever failed"):
+        RAGGuardRetriever.from_vectorstore(store, [Banned()]).invoke(QUESTION)
+
+
+def test_embeddings_that_change_their_dimension_are_an_error() -> None:
+    class Changing(DeterministicFakeEmbedding):
+        def embed_documents(self, texts: list[str]) -> list[list[float]]:
+            return [[1.0] * self.size for _ in texts] if len(texts) == 3 else super().embed_documents(texts)
+
+    changing = EmbeddingsEncoder(Changing(size=8))
+    assert changing.encode_document(["a", "b", "c"]).shape == (3, 8)
+    changing._documents.__self__.size = 4  # type: ignore[attr-defined]
+    with pytest.raises(EncoderError, match=r"shape \(3, 4\)"):
+        changing.encode_document(["a", "b", "c"])
+    with pytest.raises(InvalidInputError, match="Embeddings"):
+        EmbeddingsEncoder("text-embedding-3-small")  # type: ignore[arg-type]
+
+
+def test_odd_documents_are_judged_or_left_out(encoder: SentenceTransformerEncoder) -> None:
+    odd: dict[Any, Any] = {"source": ["a", {"b": 1}], 7: None, "when": date(2026, 1, 2), "bytes": b"x"}
+    found = [Document(""), Document(" \u200b "), Document("BANNED", metadata=odd), *[Document("twin", metadata=odd)] * 3]
+    found += [Document(f"text {i}") for i in range(50)]  # more than anyone asked for
+    guarded = RAGGuardRetriever(retriever=Fixed(found=found), defenses=[Banned(), SourceQuota(3)], top_k=2)
+    kept = guarded.invoke("query")
+    assert [one.page_content for one in kept] == ["twin", "text 0"]
+    assert {key: value for key, value in kept[0].metadata.items() if key != KEY} == odd
+    assert asyncio.run(guarded.ainvoke("query")) == kept
+    empty = RAGGuardRetriever.from_vectorstore(InMemoryVectorStore(EncoderEmbeddings(encoder)), [RAGMask(encoder)])
+    assert empty.invoke("query") == asyncio.run(empty.ainvoke("query")) == []
+    for query in ("", " ", None):
+        with pytest.raises(InvalidInputError, match="no text"):
+            guarded.invoke(query)  # type: ignore[arg-type]
+
+
+def test_a_deadline_ends_a_slow_store_or_defense() -> None:
     class Slow(Banned):
         def judge(self, query: str, hits: Sequence[Hit], k: int) -> list[Judgement]:
             time.sleep(1)
             return super().judge(query, hits, k)
 
-    guarded = RAGGuardRetriever(retriever=Fixed(found=[Document("a")]), defenses=[Slow()], policy=GuardPolicy(deadline_s=0.1))
-    with pytest.raises(DeadlineExceededError):
-        guarded.invoke("query")
+    for retriever, defense in ((Fixed(found=[Document("a")]), Slow()), (Fixed(found=[Document("a")], delay=1), Banned())):
+        guarded = RAGGuardRetriever(retriever=retriever, defenses=[defense], policy=GuardPolicy(deadline_s=0.1))
+        start = time.perf_counter()
+        with pytest.raises(DeadlineExceededError):
+            guarded.invoke("query")
+        assert time.perf_counter() - start < 0.9
+        with pytest.raises(DeadlineExceededError):
+            asyncio.run(guarded.ainvoke("query"))
+
+
+class TestSearchContract(RetrieverContract):
+    def make_retriever(self, documents: Sequence[types.Document]) -> Retriever:
+        store = InMemoryVectorStore(EncoderEmbeddings(WordHashEncoder()))
+        store.add_documents([Document(one.text, id=one.id, metadata=dict(one.metadata)) for one in documents])
+        return Search(store.similarity_search)
 
 
 class TestRetrieverContract(RetrieverContract):

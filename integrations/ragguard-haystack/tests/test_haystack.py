@@ -4,20 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Sequence
+from dataclasses import replace
+from datetime import date
 from pathlib import Path
 
 import pytest
 from haystack import Document, Pipeline, component
 from haystack.components.retrievers.in_memory import InMemoryEmbeddingRetriever
-from haystack.core.errors import SerializationError
+from haystack.core.errors import PipelineRuntimeError, SerializationError
+from haystack.dataclasses import ByteStream
 from haystack.document_stores.in_memory import InMemoryDocumentStore
-from haystack_integrations.components.rankers.ragguard import KEY, RAGGuard, documents_of
+from haystack_integrations.components.rankers.ragguard import KEY, RAGGuard, Search, documents_of
 
-from ragguard.defenses import BaseDefense, CalibratedGuard, Judgement, RAGMask
+from ragguard import types
+from ragguard.defenses import BaseDefense, CalibratedGuard, Judgement, RAGMask, SourceQuota
 from ragguard.encoders import SentenceTransformerEncoder
-from ragguard.errors import InvalidInputError, RetrieverError
+from ragguard.errors import DeadlineExceededError, EncoderError, InvalidInputError, RetrieverError
 from ragguard.index import DenseIndex
+from ragguard.protocols import Retriever
+from ragguard.retriever import GuardPolicy
+from ragguard.same_model import require_same_model
+from ragguard.testing import RetrieverContract, WordHashEncoder
 from ragguard.types import Hit
 
 QUESTION = "When did the first railway tunnel under the river Severn open to passenger trains?"
@@ -96,7 +105,9 @@ def test_made_from_files_it_is_written_and_read_with_its_pipeline(tmp_path: Path
     again = Pipeline.loads(pipeline.dumps())
     given = [Document(id="a", content=TEXTS[0], meta={"source": "s"}), Document(id="b", content=TEXTS[1], meta={"source": "s"})]
     asked = {"guard": {"query": QUESTION, "documents": given}}
+    assert [document.id for document in asyncio.run(again.run_async(asked))["guard"]["documents"]] == ["a"]
     assert [document.id for document in again.run(asked)["guard"]["documents"]] == ["a"]
+    assert RAGGuard.from_dict(made.to_dict()).to_dict() == made.to_dict()
     missing = RAGGuard(str(tmp_path / "none.json"), str(tmp_path / "corpus.jsonl"))
     with pytest.raises(InvalidInputError, match=r"none\.json"):
         missing.warm_up()
@@ -118,6 +129,18 @@ def test_what_is_returned_is_what_was_judged() -> None:
     (unscored,) = guard.run("query", [Document(id="d", content="no score")])["documents"]
     assert unscored.score is None
     assert guard.run("query", []) == {"documents": []}
+    assert [one.id for one in guard.run("query", [Document(id="d", content="d"), only], top_k=2)["documents"]] == ["d", "c"]
+
+
+def test_scores_that_do_not_fall_are_no_order() -> None:
+    joined = [
+        Document(id="a", content="a", score=0.2),
+        Document(id="b", content="b", score=17.0),
+        Document(id="c", content="BANNED"),
+    ]
+    for given in (joined, joined[:2]):
+        kept = RAGGuard.of([Banned(), SourceQuota(2)]).run("query", given)["documents"]
+        assert [(one.id, one.score) for one in kept] == [("a", 0.2), ("b", 17.0)]
 
 
 def test_bad_input_is_a_typed_error() -> None:
@@ -132,3 +155,97 @@ def test_bad_input_is_a_typed_error() -> None:
             RAGGuard.of(defenses, top_k=top_k)  # type: ignore[arg-type]
     with pytest.raises(InvalidInputError, match="quota"):
         RAGGuard("guard.json", "corpus.jsonl", quota=0)
+
+
+def test_in_a_pipeline_errors_are_haystacks_own_and_name_the_cause() -> None:
+    pipeline = Pipeline()
+    pipeline.add_component("guard", RAGGuard.of([Banned()]))
+    two_texts = [Document(id="a", content="x"), Document(id="a", content="y")]
+    for given in (None, "text", two_texts):
+        asked = {"guard": {"query": "query", "documents": given}}
+        for run in (pipeline.run, lambda asked: asyncio.run(pipeline.run_async(asked))):
+            with pytest.raises(PipelineRuntimeError, match="'guard'") as caught:
+                run(asked)
+            assert isinstance(caught.value.__cause__, RetrieverError)
+
+
+def test_odd_documents_are_judged_or_left_out() -> None:
+    odd = {"source": ["a", {"b": 1}], "when": date(2026, 1, 2), "bytes": b"x", "none": None}
+    given = [
+        Document(id="blob", blob=ByteStream(b"an image")),
+        Document(id="blank", content=" \u200b "),
+        *[Document(id="twin", content="twin", meta=odd)] * 2,
+        Document(id="", content="named by its content"),
+        *[Document(content=f"text {i}") for i in range(50)],  # more than anyone asked for
+    ]
+    kept = RAGGuard.of([Banned(), SourceQuota(3)], top_k=2).run("query", given)["documents"]
+    assert [one.content for one in kept] == ["twin", "named by its content"]
+    assert {key: value for key, value in kept[0].meta.items() if key != KEY} == odd
+    for query in ("", " ", None):
+        with pytest.raises(InvalidInputError, match="no text"):
+            RAGGuard.of([Banned()]).run(query, given)  # type: ignore[arg-type]
+
+
+def test_a_deadline_ends_judging_and_the_loop_is_not_blocked() -> None:
+    class Slow(Banned):
+        def judge(self, query: str, hits: Sequence[Hit], k: int) -> list[Judgement]:
+            time.sleep(0.3)
+            return super().judge(query, hits, k)
+
+    given = [Document(id="a", content="a")]
+    late = RAGGuard.of([Slow()], policy=GuardPolicy(deadline_s=0.05))
+    with pytest.raises(DeadlineExceededError):
+        late.run("query", given)
+    with pytest.raises(DeadlineExceededError):
+        asyncio.run(late.run_async("query", given))
+    guard = RAGGuard.of([Slow()])
+
+    async def two_and_a_clock() -> float:
+        start = time.perf_counter()
+        await asyncio.gather(guard.run_async("one", given), guard.run_async("two", given))
+        return time.perf_counter() - start
+
+    assert asyncio.run(two_and_a_clock()) < 0.55
+
+
+def test_an_embedder_of_another_model_is_refused(encoder: SentenceTransformerEncoder) -> None:
+    store = InMemoryDocumentStore()
+    vectors = encoder.encode_document(TEXTS).tolist()
+    store.write_documents([Document(id=f"d{i}", content=text, embedding=vectors[i]) for i, text in enumerate(TEXTS)])
+    retriever = InMemoryEmbeddingRetriever(store)
+
+    def search(dimension: int) -> Search:
+        def found(query: str, k: int) -> list[Document]:
+            vector = encoder.encode_query([query])[0][:dimension].tolist()
+            documents: list[Document] = retriever.run(query_embedding=vector, top_k=k)["documents"]
+            return documents
+
+        return Search(found)
+
+    queries = [" ".join(text.split()[i : i + 4]) for text in TEXTS for i in range(0, 12, 3)]
+    require_same_model(encoder, search(384), queries)
+    with pytest.raises(EncoderError, match="another model"):
+        require_same_model(WordHashEncoder(), search(384), queries)
+    with pytest.raises(RetrieverError, match="search failed"):
+        require_same_model(encoder, search(128), queries)
+
+
+class TestSearchContract(RetrieverContract):
+    """What a document store finds, and the component gives back."""
+
+    def make_retriever(self, documents: Sequence[types.Document]) -> Retriever:
+        words, store = WordHashEncoder(), InMemoryDocumentStore()
+        vectors = words.encode_document([one.text for one in documents]).tolist()
+        given = [
+            Document(id=one.id, content=one.text, meta=dict(one.metadata), embedding=vector)
+            for one, vector in zip(documents, vectors, strict=True)
+        ]
+        store.write_documents(given)
+        retriever = InMemoryEmbeddingRetriever(store)
+
+        def guarded(query: str, k: int) -> list[Document]:
+            found = retriever.run(query_embedding=words.encode_query([query])[0].tolist(), top_k=k)["documents"]
+            kept: list[Document] = RAGGuard.of([Banned()], top_k=k).run(query, found)["documents"]
+            return [replace(one, meta={key: value for key, value in one.meta.items() if key != KEY}) for one in kept]
+
+        return Search(guarded)

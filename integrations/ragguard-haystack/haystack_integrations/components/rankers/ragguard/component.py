@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,6 @@ from haystack_integrations.components.rankers.ragguard.documents import document
 
 from ragguard.checks import positive
 from ragguard.defenses import CalibratedGuard, SourceQuota, prepare
-from ragguard.errors import InvalidInputError
 from ragguard.evaluation import models
 from ragguard.evaluation.datasets import load_documents
 from ragguard.protocols import Defense
@@ -56,6 +57,7 @@ class RAGGuard:
             positive(quota, "quota")
         self._defenses: tuple[Defense, ...] = ()
         self._guard: Guard | None = None
+        self._loading = threading.Lock()
 
     @classmethod
     def of(cls, defenses: Sequence[Defense], *, top_k: int = 5, policy: GuardPolicy | None = None) -> RAGGuard:
@@ -92,37 +94,46 @@ class RAGGuard:
         Raises:
             InvalidInputError: If a file is missing, damaged, or of another encoder.
         """
-        if self._guard is None:
-            loaded = CalibratedGuard.load(self.guard, models.load(self.model), load_documents(Path(self.corpus)))
-            self._defenses = (loaded, *([] if self.quota is None else [SourceQuota(self.quota)]))
-            self._guard = Guard(self._defenses, GuardPolicy(deadline_s=self.deadline_s))
+        self._loaded()
+
+    async def warm_up_async(self) -> None:
+        """As `warm_up`, without blocking the event loop."""
+        await asyncio.to_thread(self.warm_up)
 
     def prepare(self, documents: Sequence[Document]) -> None:
         """Compute ahead of queries what judging these documents will need: call it with what you write to the document store."""
         self.warm_up()
         prepare(self._defenses, documents_of(documents))
 
-    def explain(self, query: str, documents: Sequence[Document]) -> GuardedResult:
+    def explain(self, query: str, documents: Sequence[Document], top_k: int | None = None) -> GuardedResult:
         """The whole result: what was kept, what was not, and every verdict."""
-        return self._warm()(query, hits(documents), self.top_k)
+        return self._loaded()(query, hits(documents), self.top_k if top_k is None else top_k)
 
     @component.output_types(documents=list[Document])
-    def run(self, query: str, documents: list[Document]) -> dict[str, list[Document]]:
+    def run(self, query: str, documents: list[Document], top_k: int | None = None) -> dict[str, list[Document]]:
         """The guarded top documents, best first.
 
+        Args:
+            query: The query's text.
+            documents: The candidates, best first.
+            top_k: Instead of the component's own; a guard's share of clean queries was calibrated for that one.
+
         Raises:
-            RAGGuardError: If a defense fails, or something is not a document.
+            RAGGuardError: If a defense fails or is late, or something is not a document.
         """
-        return {"documents": guarded(self.explain(query, documents), documents)}
+        return {"documents": guarded(self.explain(query, documents, top_k), documents)}
 
     @component.output_types(documents=list[Document])
-    async def run_async(self, query: str, documents: list[Document]) -> dict[str, list[Document]]:
+    async def run_async(self, query: str, documents: list[Document], top_k: int | None = None) -> dict[str, list[Document]]:
         """As `run`, without blocking the event loop."""
-        result = await self._warm().acall(query, hits(documents), self.top_k)
+        guard = await asyncio.to_thread(self._loaded)
+        result = await guard.acall(query, hits(documents), self.top_k if top_k is None else top_k)
         return {"documents": guarded(result, documents)}
 
-    def _warm(self) -> Guard:
-        self.warm_up()
-        if self._guard is None:
-            raise InvalidInputError("RAGGuard is not warmed up")
-        return self._guard
+    def _loaded(self) -> Guard:
+        with self._loading:  # of two first queries at once, one waits
+            if self._guard is None:
+                loaded = CalibratedGuard.load(self.guard, models.load(self.model), load_documents(Path(self.corpus)))
+                self._defenses = (loaded, *([] if self.quota is None else [SourceQuota(self.quota)]))
+                self._guard = Guard(self._defenses, GuardPolicy(deadline_s=self.deadline_s))
+            return self._guard
