@@ -24,6 +24,7 @@ from ragguard.errors import EncoderError, InvalidInputError, RAGGuardError
 from ragguard.evaluation import models
 from ragguard.evaluation.calibrate import summary
 from ragguard.evaluation.datasets import load_documents
+from ragguard.protocols import Encoder
 from ragguard.signals import Profiles
 
 DISTRIBUTION = "ragguard-defense"
@@ -33,7 +34,7 @@ NOT_TOLD = ("dev", "demo")
 SENTENCES = ("A cat sleeps on the sofa.", "A kitten naps on the couch.", "Interest rates rose again in March.")
 """The first two mean nearly the same: a model for which the third is as near gives vectors without meaning."""
 
-OFFLINE = (None, "onnx:int8", "onnx:fp32")
+OFFLINE = (None, "onnx:int8", "onnx:fp32", "torch:fp32", "torch:fp16")
 """Names of the model whose checksum is known; it is not loaded with another."""
 
 State: TypeAlias = Literal["ok", "note", "problem"]
@@ -153,7 +154,7 @@ def _version(name: str) -> str:
         return ""
 
 
-def _model(name: str | None, encoder: SentenceTransformerEncoder) -> Iterator[Finding]:
+def _model(name: str | None, encoder: Encoder) -> Iterator[Finding]:
     vectors = encoder.encode_document(SENTENCES)
     if vectors.shape != (len(SENTENCES), encoder.dimension) or np.abs(np.linalg.norm(vectors, axis=1) - 1).max() > 1e-3:
         raise EncoderError(f"the model gives vectors of shape {vectors.shape} that are not of unit length")
@@ -171,13 +172,16 @@ def _model(name: str | None, encoder: SentenceTransformerEncoder) -> Iterator[Fi
         yield Finding("model", "ok", what)
 
 
-def _seconds(encoder: SentenceTransformerEncoder, query: str) -> float:
+def _seconds(encoder: Encoder, query: str) -> float:
     start = time.perf_counter()
     encoder.encode_query([query])
     return time.perf_counter() - start
 
 
-def _device(encoder: SentenceTransformerEncoder) -> Iterator[Finding]:
+def _device(encoder: Encoder) -> Iterator[Finding]:
+    if not isinstance(encoder, SentenceTransformerEncoder):
+        yield Finding("device", "ok", "the model runs elsewhere, behind its endpoint")
+        return
     import torch
 
     cards = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
@@ -194,7 +198,7 @@ def _device(encoder: SentenceTransformerEncoder) -> Iterator[Finding]:
         yield Finding("device", "ok", f"{what}, no GPU")
 
 
-def _calibration(path: Path, saved: SavedGuard, encoder: SentenceTransformerEncoder | None) -> Iterator[Finding]:
+def _calibration(path: Path, saved: SavedGuard, encoder: Encoder | None) -> Iterator[Finding]:
     found = summary(saved)
     changed = datetime.fromtimestamp(path.stat().st_mtime, tz=timezone.utc).date()
     asked = f"{found.fitted + found.queries} {'derived' if found.derived else 'clean'} queries"
@@ -228,7 +232,7 @@ def _corpus(path: Path, saved: SavedGuard | None) -> Iterator[Finding]:
         yield Finding("corpus", "ok", what)
 
 
-def _store(database: str, encoder: SentenceTransformerEncoder | None) -> Iterator[Finding]:
+def _store(database: str, encoder: Encoder | None) -> Iterator[Finding]:
     file = Path(database.removeprefix("sqlite:///"))
     if "://" not in str(file) and "?" not in str(file) and not file.exists():
         todo = f"Name another, or make it: ragguard ingest CORPUS --store {database}"

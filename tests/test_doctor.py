@@ -23,6 +23,7 @@ from ragguard.evaluation import models
 from ragguard.evaluation.datasets import load
 from ragguard.evidence import EvidenceBuilder
 from ragguard.index import DenseIndex
+from ragguard.protocols import Encoder
 from ragguard.signals import Profiles
 from ragguard.sql_store import SQLStore
 from ragguard.testing import WordHashEncoder
@@ -33,7 +34,7 @@ DEMO = load(DATA)
 @pytest.fixture(autouse=True)
 def _loaded_once(encoder: SentenceTransformerEncoder, monkeypatch: pytest.MonkeyPatch) -> None:
     """The real model, as it was loaded for other tests."""
-    loads: Callable[[str | None], SentenceTransformerEncoder] = models.load
+    loads: Callable[[str | None], Encoder] = models.load
     monkeypatch.setattr(models, "load", lambda name: loads(name) if name else encoder)
 
 

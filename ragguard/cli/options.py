@@ -15,7 +15,7 @@ CACHE = Path.home() / ".cache" / "ragguard"
 Model: TypeAlias = Annotated[
     str | None,
     typer.Option(
-        help="A sentence-transformers model; or onnx:int8, onnx:fp32 or torch:fp16, also with :MODEL. Without it, the offline one.",
+        help="A sentence-transformers model; onnx:int8, onnx:fp32 or torch:fp16, also with :MODEL; openai:NAME; else the offline one.",
         rich_help_panel=INPUT,
     ),
 ]
