@@ -10,7 +10,7 @@ export HF_HUB_OFFLINE ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 export HAYSTACK_TELEMETRY_ENABLED ?= False
 
-.PHONY: setup demo test check bench nightly clean
+.PHONY: setup demo test check docs bench nightly sbom release clean
 
 setup: $(VENV)/.ready
 
@@ -33,6 +33,9 @@ check: setup
 	$(BIN)/mypy
 	for each in $(INTEGRATIONS); do (cd $$each && $(CURDIR)/$(BIN)/mypy) || exit 1; done
 	$(BIN)/lint-imports
+
+docs: setup
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 bench: setup
 	$(BIN)/python -m benchmarks.run
