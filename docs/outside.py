@@ -86,6 +86,8 @@ def _place(path: Path) -> str:
 def _target(source: Path, link: str) -> Path | None:
     """What a page links to, if that is a file or folder of the repository."""
     path = Path(os.path.normpath((source if source.is_dir() else source.parent) / link))
+    if (path / "README.md").exists():
+        path /= "README.md"
     return path if path.exists() and path.is_relative_to(ROOT) else None
 
 

@@ -96,8 +96,8 @@ def test_the_pictures_are_of_that_attack(names: dict[str, Any]) -> None:
     for name, picture in made.items():
         committed = (concept_pictures.FOLDER / name).read_text(encoding="utf-8")
         assert NUMBER.sub("0", picture) == NUMBER.sub("0", committed), name
-        numbers = [list(map(float, NUMBER.findall(one))) for one in (picture, committed)]
-        assert np.allclose(*numbers, atol=1.5), name  # pixels: processors differ in the last bits of a vector
+        drawn, kept = ([float(number) for number in NUMBER.findall(one)] for one in (picture, committed))
+        assert np.allclose(drawn, kept, atol=1.5), name  # pixels: processors differ in the last bits of a vector
 
 
 def test_the_notebook_computes_and_draws_what_was_committed(
@@ -120,8 +120,7 @@ def test_the_notebook_computes_and_draws_what_was_committed(
 
 
 def test_the_site_is_built_without_a_warning(tmp_path: Path) -> None:
-    mkdocs = Path(sys.executable).with_name("mkdocs")
-    command = [mkdocs, "build", "--strict", "--quiet", "--config-file", ROOT / "mkdocs.yml", "--site-dir", tmp_path / "site"]
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path / "site")]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env={**os.environ, "NO_MKDOCS_2_WARNING": "1"})
     assert done.returncode == 0, done.stderr
     for page in (tmp_path / "site").rglob("*.html"):
