@@ -41,6 +41,8 @@ DOCUMENTS = tuple(
     )
 )
 
+TEXTS = tuple(document.text for document in DOCUMENTS)
+
 
 class WordHashEncoder:
     """A bag of hashed words, for tests of pure logic: deterministic, instant, and blind to meaning."""
@@ -188,10 +190,10 @@ class SignalContract(ABC):
     def make_signal(self) -> Signal:
         """The signal under test."""
 
-    def candidates(self, query: str = QUERY, texts: Sequence[str] = tuple(document.text for document in DOCUMENTS)) -> Candidates:
-        """Texts as the signals see them, with the words of `DOCUMENTS` as the corpus."""
+    def candidates(self, query: str = QUERY, texts: Sequence[str] = TEXTS) -> Candidates:
+        """Texts as the signals see them, with those of `DOCUMENTS` as the corpus."""
         encoder = WordHashEncoder()
-        profiles = Profiles(encoder, CorpusModel([document.text for document in DOCUMENTS]))
+        profiles = Profiles(encoder, CorpusModel(TEXTS))
         return Candidates(folded_words(query), encoder.encode_query([query])[0], profiles.get(texts))
 
     def test_says_what_it_is(self) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ragguard.defenses import BaseDefense, Judgement
-from ragguard.text import Span, folded_words
-from ragguard.types import Hit
+from ragguard.text import folded_words
+from ragguard.types import Hit, Span
 
 OPENING = 8
 """Words. A default names its source or its measurement, here: none, this is a template."""
