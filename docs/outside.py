@@ -49,7 +49,7 @@ def on_page_markdown(markdown: str, page: Page, **_: object) -> str:
     """Point links to where their targets are on the site."""
     place = page.file.src_uri
     source = _source(place)
-    if source.suffix not in (".md", ""):  # source code, in which nothing is a link
+    if source.suffix not in ("", ".ipynb", ".md"):  # source code, in which nothing is a link
         return markdown
 
     def pointed(match: re.Match[str]) -> str:
