@@ -10,7 +10,7 @@ export HF_HUB_OFFLINE ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 export HAYSTACK_TELEMETRY_ENABLED ?= False
 
-.PHONY: setup demo test check bench nightly clean
+.PHONY: setup demo test check docs bench nightly sbom release clean
 
 setup: $(VENV)/.ready
 
@@ -34,9 +34,27 @@ check: setup
 	for each in $(INTEGRATIONS); do (cd $$each && $(CURDIR)/$(BIN)/mypy) || exit 1; done
 	$(BIN)/lint-imports
 
+docs: setup
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
 bench: setup
 	$(BIN)/python -m benchmarks.run
 	$(BIN)/python -m benchmarks.ratios
+
+# What is published: source and wheel of every package, checked, and installed where nothing else is.
+release: setup
+	rm -rf out/release
+	for each in . $(INTEGRATIONS); do $(BIN)/uv build --quiet --out-dir $(CURDIR)/out/release/dist $$each || exit 1; done
+	$(BIN)/uv tool run twine check --strict out/release/dist/*.whl out/release/dist/*.tar.gz
+	$(BIN)/uv venv --quiet --python $(BIN)/python out/release/venv
+	$(BIN)/uv pip install --quiet --python out/release/venv/bin/python -c constraints.txt --find-links out/release/dist \
+		$(if $(LINKS),--find-links $(LINKS)) ragguard-defense $(notdir $(INTEGRATIONS))
+	cd out/release && venv/bin/python -c "import ragguard, ragguard.defenses, langchain_ragguard, llama_index.retrievers.ragguard; \
+		import haystack_integrations.components.rankers.ragguard; print(ragguard.__version__)" && venv/bin/ragguard --help >/dev/null
+
+sbom: release
+	$(BIN)/uv tool run --from cyclonedx-bom cyclonedx-py environment --pyproject pyproject.toml --mc-type library \
+		--output-reproducible --output-file out/release/sbom.cdx.json out/release/venv/bin/python
 
 nightly: setup
 	$(if $(LINKS),UV_FIND_LINKS=$(LINKS)) $(BIN)/uv pip install --quiet --python $(BIN)/python -e '.[ray]' -c constraints.txt

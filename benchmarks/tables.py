@@ -395,7 +395,7 @@ def pictures() -> None:
         drawn = {"heat_map": plots.heat_map(rows), "curves": plots.budget_curves(rows)}
         for kind, picture in drawn.items():
             if picture:
-                white = picture.replace("<svg ", '<svg style="background:#ffffff" ', 1)
+                white = picture.replace('style="', 'style="background: #ffffff; ', 1)  # that of <svg>: it may have one only
                 (IMAGES / f"{path.stem}_{kind}.svg").write_text(white, encoding="utf-8")
 
 

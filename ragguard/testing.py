@@ -1,4 +1,6 @@
-"""Contract tests to inherit: a class with one method of yours runs them against your defense or retriever. Needs pytest.
+"""Contract tests to inherit: a class with one method of yours runs them against your defense, retriever, signal or attack.
+
+Needs pytest.
 
 class TestMyDefense(DefenseContract):
     def make_defense(self) -> Defense:
@@ -15,8 +17,11 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from ragguard.protocols import Defense, Retriever
-from ragguard.text import words
+from ragguard.attacks import EVERY_TARGET, TARGET, Attack, Budget, Target
+from ragguard.index import DenseIndex
+from ragguard.protocols import Defense, Encoder, Retriever
+from ragguard.signals import Candidates, CorpusModel, Profiles, Signal
+from ragguard.text import folded_words, words
 from ragguard.types import Document, Hit, Vectors
 
 QUERY = "who painted the ceiling of the old town hall"
@@ -35,6 +40,8 @@ DOCUMENTS = tuple(
         ]
     )
 )
+
+TEXTS = tuple(document.text for document in DOCUMENTS)
 
 
 class WordHashEncoder:
@@ -174,3 +181,114 @@ class RetrieverContract(ABC):
         with ThreadPoolExecutor(8) as pool:
             for hits in pool.map(lambda _: retriever.retrieve(QUERY, 5), range(32)):
                 assert [(hit.document.id, hit.score) for hit in hits] == first
+
+
+class SignalContract(ABC):
+    """What any signal must do, whatever it looks for."""
+
+    @abstractmethod
+    def make_signal(self) -> Signal:
+        """The signal under test."""
+
+    def candidates(self, query: str = QUERY, texts: Sequence[str] = TEXTS) -> Candidates:
+        """Texts as the signals see them, with those of `DOCUMENTS` as the corpus."""
+        encoder = WordHashEncoder()
+        profiles = Profiles(encoder, CorpusModel(TEXTS))
+        return Candidates(folded_words(query), encoder.encode_query([query])[0], profiles.get(texts))
+
+    def test_says_what_it_is(self) -> None:
+        """Verdicts and tables can name it."""
+        signal = self.make_signal()
+        assert signal.name
+        assert signal.meaning
+        assert signal.cost
+        assert signal.computed in ("ingestion", "query")
+        assert signal.unit > 0
+
+    @pytest.mark.parametrize("query", [QUERY, "?!", "the of", " ".join(f"word{i}" for i in range(300))])
+    def test_one_finite_number_for_each_candidate(self, query: str) -> None:
+        """Whatever is asked."""
+        found = self.make_signal()(self.candidates(query))
+        assert found.shape == (len(DOCUMENTS),)
+        assert np.isfinite(found).all()
+
+    def test_one_candidate_will_do(self) -> None:
+        """Also one without a word that anybody reads."""
+        for text in (DOCUMENTS[0].text, "?!"):
+            assert np.isfinite(self.make_signal()(self.candidates(texts=[text]))).all()
+
+    def test_same_input_same_numbers(self) -> None:
+        """No randomness, and no memory of earlier queries."""
+        signal = self.make_signal()
+        first = signal(self.candidates())
+        signal(self.candidates("another query altogether"))
+        assert (signal(self.candidates()) == first).all()
+
+    def test_spans_lie_in_the_text(self) -> None:
+        """Ranges can be marked."""
+        signal, candidates = self.make_signal(), self.candidates()
+        for i, profile in enumerate(candidates.profiles):
+            for span in signal.spans(candidates, i):
+                assert 0 <= span.start < span.end <= len(profile.text)
+
+
+class AttackContract(ABC):
+    """What any attack must do, whatever it knows.
+
+    Attributes:
+        targets: Attacked; override what your attack needs to know of them.
+    """
+
+    targets: Sequence[Target] = (
+        Target(
+            "hall",
+            QUERY,
+            "a guild of artists",
+            "a monk",
+            ("A monk painted the ceiling of the old town hall.",) * 2,
+            DOCUMENTS[:1],
+        ),
+        Target(
+            "trains", "when do trains to the coast leave the station", "every hour", "at noon", ("Trains leave at noon.",) * 2
+        ),
+    )
+
+    @abstractmethod
+    def make_attack(self) -> Attack:
+        """The attack under test; made anew, it makes the same documents."""
+
+    def encoder(self) -> Encoder:
+        """Of the index that is attacked."""
+        return WordHashEncoder()
+
+    def test_says_what_it_is(self) -> None:
+        """Tables name it, and say what its attacker knows."""
+        attack = self.make_attack()
+        assert attack.name
+        assert attack.family in ("A", "B")
+        assert attack.threat.knows
+        assert str(attack.threat)
+
+    def test_keeps_to_its_budget_and_tags_what_it_makes(self) -> None:
+        """As many documents for each target as are allowed, with ids of their own and a source."""
+        attack = self.make_attack()
+        made = attack(self.targets, Budget(documents=1))
+        assert len({document.id for document in made}) == len(made)
+        assert {document.metadata[TARGET] for document in made} <= {EVERY_TARGET, *(target.id for target in self.targets)}
+        assert len(made) <= len(self.targets)
+        assert all(words(document.text) for document in made)
+        assert all(document.metadata["family"] == attack.family for document in made)
+
+    def test_same_seed_same_documents(self) -> None:
+        """All randomness comes from the seed."""
+        assert self.make_attack()(self.targets, Budget(1)) == self.make_attack()(self.targets, Budget(1))
+
+    def test_succeeds_where_nothing_defends(self) -> None:
+        """Its documents are found: else there is nothing to defend against."""
+        made = self.make_attack()(self.targets, Budget(1))
+        index = DenseIndex(self.encoder())
+        index.add([document for document in DOCUMENTS if document.id not in {one.id for one in made}])
+        index.add(made)
+        for target in self.targets:
+            found = [hit.document for hit in index.retrieve(self.make_attack().asked(target), 3)]
+            assert any(document in found for document in made)

@@ -1,15 +1,21 @@
-"""Our own defenses and retrievers keep the contracts that third parties inherit."""
+"""Our own defenses, retrievers, signals and attacks keep the contracts that third parties inherit."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from ragguard.defenses import RAGMask, RAGPart
+import pytest
+
+from ragguard import attacks
+from ragguard.attacks import Attack
+from ragguard.defenses import SIGNALS, RAGMask, RAGPart
+from ragguard.defenses.calibrating import build
 from ragguard.defenses.ragpart_search import RAGPartSearch
 from ragguard.index import DenseIndex
 from ragguard.protocols import Defense, Retriever
 from ragguard.retriever import GuardedRetriever
-from ragguard.testing import DefenseContract, RetrieverContract, WordHashEncoder
+from ragguard.signals import Flood, Outlier, Signal
+from ragguard.testing import DOCUMENTS, QUERY, AttackContract, DefenseContract, RetrieverContract, SignalContract, WordHashEncoder
 from ragguard.types import Document
 
 
@@ -66,3 +72,34 @@ class TestApproximateRAGPartSearch(TestRAGPartSearch):
         index = DenseIndex(WordHashEncoder(), backend="faiss")
         index.add(documents)
         return RAGPartSearch(index, RAGPart(WordHashEncoder()), fragments="hnsw")
+
+
+class TestSignals(SignalContract):
+    kind: type[Signal]
+
+    @pytest.fixture(autouse=True, params=[*SIGNALS, Flood, Outlier], ids=lambda kind: kind.name)
+    def _of_a_kind(self, request: pytest.FixtureRequest) -> None:
+        self.kind = request.param
+
+    def make_signal(self) -> Signal:
+        return build([self.kind], [one.text for one in DOCUMENTS], WordHashEncoder(), [QUERY, "when do trains leave"])[0]
+
+
+WRITERS: dict[str, Callable[[], Attack]] = {
+    "query-copy": lambda: attacks.QueryCopy(DOCUMENTS[3:7]),
+    "keyword-stuffing": lambda: attacks.KeywordStuffing(DOCUMENTS[3:7]),
+    "injection": lambda: attacks.PromptInjection(DOCUMENTS[3:7]),
+    "jamming": attacks.Jamming,
+    "poisonedrag": attacks.PoisonedRAG,
+}
+
+
+class TestAttacks(AttackContract):
+    name: str
+
+    @pytest.fixture(autouse=True, params=WRITERS)
+    def _of_a_name(self, request: pytest.FixtureRequest) -> None:
+        self.name = request.param
+
+    def make_attack(self) -> Attack:
+        return WRITERS[self.name]()

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
@@ -27,3 +28,8 @@ def test_every_kind_of_table_is_used() -> None:
 @pytest.mark.parametrize("link", sorted(set(LINKS)), ids=lambda link: link.name)
 def test_every_local_link_leads_somewhere(link: Path) -> None:
     assert link.exists()
+
+
+@pytest.mark.parametrize("picture", sorted(tables.IMAGES.rglob("*.svg")), ids=lambda picture: picture.name)
+def test_every_picture_is_one(picture: Path) -> None:
+    assert ET.parse(picture).getroot().tag == "{http://www.w3.org/2000/svg}svg"  # noqa: S314
