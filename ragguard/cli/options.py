@@ -15,7 +15,8 @@ CACHE = Path.home() / ".cache" / "ragguard"
 Model: TypeAlias = Annotated[
     str | None,
     typer.Option(
-        help="A sentence-transformers model, else the offline one; onnx:int8, onnx:fp32, torch:fp16, or with :MODEL; openai:NAME.",
+        help="A sentence-transformers model, else the offline one; or onnx:int8, onnx:fp32, torch:fp16 (also with :MODEL), "
+        "or openai:NAME.",
         rich_help_panel=INPUT,
     ),
 ]
