@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
-from contextvars import ContextVar
+from contextvars import ContextVar, copy_context
 from typing import TypeVar
 
 from ragguard.errors import DeadlineExceededError
@@ -22,7 +22,7 @@ _running: set[threading.Thread] = set()
 
 
 def start(work: Callable[[], T]) -> tuple[Future[T], threading.Event]:
-    """Run work in a thread of its own.
+    """Run work in a thread of its own, in a copy of the caller's context, so that tracing knows whose work it is.
 
     Returns:
         Its future, and an event that gives the work up when set. The future cannot be cancelled.
@@ -43,7 +43,7 @@ def start(work: Callable[[], T]) -> tuple[Future[T], threading.Event]:
             _running.discard(thread)
 
     # A daemon: work that hangs for good must not keep the interpreter from ending.
-    thread = threading.Thread(target=run, daemon=True, name="ragguard")
+    thread = threading.Thread(target=copy_context().run, args=(run,), daemon=True, name="ragguard")
     _running.add(thread)
     thread.start()
     return future, event
