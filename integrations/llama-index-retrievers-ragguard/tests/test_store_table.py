@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,14 +27,33 @@ from llama_index.core.vector_stores import FilterOperator, MetadataFilter, Metad
 from llama_index.core.vector_stores.types import BasePydanticVectorStore, VectorStoreQueryMode
 from llama_index.retrievers.ragguard import EncoderEmbedding, RAGGuardPreparation, RAGGuardRetriever
 
-from benchmarks.synthetic import HashEncoder
 from ragguard.defenses import RAGPart, SourceQuota
 from ragguard.types import Vectors
 
 NewStore = Callable[[int], BasePydanticVectorStore]
 PAGE = Path(__file__).parents[3] / "docs" / "stores.md"
 SIZE = 64
-ENCODER = HashEncoder(SIZE)
+
+
+class NoMeaning:
+    """Vectors that depend on nothing but the hash of a text."""
+
+    name, dimension = "no-meaning", SIZE
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def encode_document(self, texts: Sequence[str]) -> Vectors:
+        self.asked += len(texts)
+        return self.encode_query(texts)
+
+    def encode_query(self, texts: Sequence[str]) -> Vectors:
+        seeds = [int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") for text in texts]
+        vectors = np.array([np.random.default_rng(seed).standard_normal(SIZE) for seed in seeds], dtype=np.float32)
+        return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True), dtype=np.float32)
+
+
+ENCODER = NoMeaning()
 MODEL = EncoderEmbedding(ENCODER)
 EXACT = 0.99
 """Score of a query that is what was embedded, in every store."""
@@ -93,17 +113,7 @@ def relationships(new: NewStore) -> str:
 
 
 def prepared_evidence(new: NewStore) -> str:
-    class Counting(HashEncoder):
-        asked = 0
-
-        def encode_document(self, texts: Any) -> Vectors:
-            self.asked += len(texts)
-            return super().encode_document(texts)
-
-        def encode_query(self, texts: Any) -> Vectors:
-            return super().encode_document(texts)
-
-    encoder = Counting(SIZE)
+    encoder = NoMeaning()
     defenses = [RAGPart(encoder, n=3, k=2)]
     store = new(SIZE)
     nodes = [node(i, metadata={"title": f"T {i}", "page": i}, excluded_embed_metadata_keys=["page"]) for i in range(5)]
@@ -225,7 +235,8 @@ def other_dimension(new: NewStore) -> str:
         def _get_query_embedding(self, query: str) -> list[float]:
             return [1.0] * (SIZE // 2)
 
-        _get_text_embedding = _get_query_embedding
+        def _get_text_embedding(self, text: str) -> list[float]:
+            return self._get_query_embedding(text)
 
         async def _aget_query_embedding(self, query: str) -> list[float]:
             return self._get_query_embedding(query)

@@ -200,8 +200,13 @@ def test_a_store_that_is_slow_meets_the_deadline(pg_index: VectorStoreIndex, dat
     assert retriever.retrieve(QUESTION)
     engine = sa.create_engine(database.replace("postgresql://", "postgresql+psycopg://"))
     with engine.begin() as connection:
-        connection.execute(sa.text("LOCK TABLE data_llamaindex IN ACCESS EXCLUSIVE MODE"))
-        for ask in (lambda: retriever.retrieve(QUESTION), lambda: asyncio.run(retriever.aretrieve(QUESTION))):
+        (table,) = sa.inspect(connection).get_table_names()
+        connection.execute(sa.text(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE"))
+        ways: list[Callable[[], object]] = [
+            lambda: retriever.retrieve(QUESTION),
+            lambda: asyncio.run(retriever.aretrieve(QUESTION)),
+        ]
+        for ask in ways:
             start = time.monotonic()
             with pytest.raises(DeadlineExceededError, match="wrapped retriever"):
                 ask()

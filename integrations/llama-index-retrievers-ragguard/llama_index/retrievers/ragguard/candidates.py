@@ -129,7 +129,7 @@ class IndexRetriever:
 
 async def _ask(retriever: BaseRetriever, query_bundle: QueryBundle) -> list[NodeWithScore]:
     if type(retriever)._aretrieve is BaseRetriever._aretrieve:
-        return await asyncio.to_thread(retriever.retrieve, query_bundle)
+        return await deadline.in_thread(lambda: retriever.retrieve(query_bundle))
     return await retriever.aretrieve(query_bundle)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from typing import Any
 from uuid import uuid4
@@ -12,6 +11,7 @@ from llama_index.core.schema import BaseNode, TransformComponent
 from llama_index.retrievers.ragguard.guard import NodeGuard
 from llama_index.retrievers.ragguard.live import Guarding
 
+from ragguard import deadline
 from ragguard.protocols import Defense
 
 
@@ -62,4 +62,4 @@ class RAGGuardPreparation(Guarding, TransformComponent):
 
     async def acall(self, nodes: Sequence[BaseNode], **kwargs: Any) -> Sequence[BaseNode]:
         """As a call, without blocking the event loop."""
-        return await asyncio.to_thread(self, nodes, **kwargs)
+        return await deadline.in_thread(lambda: self(nodes, **kwargs))
