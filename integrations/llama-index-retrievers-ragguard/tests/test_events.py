@@ -12,6 +12,7 @@ from llama_index.core.bridge.pydantic import Field
 from llama_index.core.instrumentation import get_dispatcher  # type: ignore[attr-defined]
 from llama_index.core.instrumentation.event_handlers import BaseEventHandler
 from llama_index.core.instrumentation.events.retrieval import RetrievalEndEvent
+from llama_index.core.instrumentation.span_handlers import SimpleSpanHandler
 from llama_index.core.schema import NodeWithScore, TextNode
 from llama_index.retrievers.ragguard import EncoderEmbedding, GuardEvent, RAGGuardPostprocessor, RAGGuardRetriever
 
@@ -115,12 +116,25 @@ def test_a_defense_that_did_not_run_is_told(nodes: list[NodeWithScore], listener
     assert "ceiling" not in event.model_dump_json()
 
 
-def test_the_embedding_within_a_deadline_keeps_its_place_in_the_trace(
-    retriever: RAGGuardRetriever, nodes: list[NodeWithScore], listener: Listener
-) -> None:
+@pytest.mark.parametrize("deadline_s", [None, 30])
+def test_the_wrapped_retriever_lies_in_the_trace_of_the_guard(nodes: list[NodeWithScore], deadline_s: float | None) -> None:
     index = VectorStoreIndex([item.node for item in nodes], embed_model=EncoderEmbedding(ENCODER))
-    listener.events.clear()
-    guarded = RAGGuardRetriever.from_index(index, DEFENSES, top_k=2, policy=GuardPolicy(deadline_s=30))
-    guarded.retrieve(QUERY)
-    assert listener.events
-    assert all(event.span_id for event in listener.events)
+    guarded = RAGGuardRetriever.from_index(index, DEFENSES, top_k=2, policy=GuardPolicy(deadline_s=deadline_s))
+    root, spans = get_dispatcher(), SimpleSpanHandler()
+    root.add_span_handler(spans)
+    try:
+        guarded.retrieve(QUERY)
+        asyncio.run(guarded.aretrieve(QUERY))
+    finally:
+        root.span_handlers.remove(spans)
+    parents = {span.id_: span.parent_id for span in spans.completed_spans}
+    (inner,) = (name for name in parents if name.startswith("VectorIndexRetriever.retrieve"))
+    (later,) = (name for name in parents if name.startswith("VectorIndexRetriever.aretrieve"))
+    assert _root(inner, parents).startswith("RAGGuardRetriever.retrieve")
+    assert _root(later, parents).startswith("RAGGuardRetriever.aretrieve")
+
+
+def _root(name: str, parents: dict[str, str | None]) -> str:
+    while parent := parents[name]:
+        name = parent
+    return name
