@@ -57,8 +57,9 @@ sbom: release
 		--output-reproducible --output-file out/release/sbom.cdx.json out/release/venv/bin/python
 
 nightly: setup
-	$(if $(LINKS),UV_FIND_LINKS=$(LINKS)) $(BIN)/uv pip install --quiet --python $(BIN)/python -e '.[ray]' -c constraints.txt
+	$(if $(LINKS),UV_FIND_LINKS=$(LINKS)) $(BIN)/uv pip install --quiet --python $(BIN)/python -e '.[ray,stores]' -c constraints.txt
 	$(BIN)/python -m pytest tests/test_ingest.py -k ray
+	$(BIN)/python -m pytest integrations -m heavy
 	$(BIN)/python -m benchmarks.run --out out/nightly closed_form latency sql_store
 	$(BIN)/python -m benchmarks.ratios --fresh out/nightly
 

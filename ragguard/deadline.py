@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import atexit
 import threading
 import time
@@ -47,6 +48,16 @@ def start(work: Callable[[], T]) -> tuple[Future[T], threading.Event]:
     _running.add(thread)
     thread.start()
     return future, event
+
+
+async def in_thread(work: Callable[[], T]) -> T:
+    """Await work in a thread of its own; a caller that is cancelled gives it up, and nothing waits for it."""
+    future, give_up = start(work)
+    try:
+        return await asyncio.wrap_future(future)
+    except asyncio.CancelledError:
+        give_up.set()
+        raise
 
 
 def check() -> None:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import replace
 from functools import partial
-from typing import TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -19,8 +18,6 @@ from ragguard.protocols import Defense, Retriever
 from ragguard.signals.query import query_findings
 from ragguard.text import Canonical, canonical
 from ragguard.types import Certificate, Contest, GuardedResult, Hit, QueryFinding, Side, Verdict
-
-T = TypeVar("T")
 
 
 class GuardPolicy(BaseModel):
@@ -142,14 +139,14 @@ class GuardedRetriever:
     async def _aretrieve(self, query: str, k: int) -> GuardedResult:
         aretrieve = getattr(self._retriever, "aretrieve", None)
         if aretrieve is None:
-            return await _in_thread(lambda: self._retrieve(query, k))
+            return await deadline.in_thread(lambda: self._retrieve(query, k))
         depth = self.policy.overfetch * k
         while True:
             try:
                 found = await aretrieve(query, depth)
             except Exception as error:
                 raise _retriever_failed(error) from error
-            result = await _in_thread(partial(self._defend, query, found, k))
+            result = await deadline.in_thread(partial(self._defend, query, found, k))
             if not self._fetch_more(result, len(found), depth):
                 return result
             depth = min(2 * depth, self.policy.max_overfetch * k)
@@ -299,13 +296,3 @@ def _check_complete(defense: Defense, given: Sequence[Hit], result: GuardedResul
         raise DefenseError(f"defense {defense.name!r} must account for every candidate exactly once, unchanged")
     if wrong := {verdict.document_id for verdict in result.verdicts} ^ before.keys():
         raise DefenseError(f"defense {defense.name!r} must give a verdict on every candidate and on no other: {sorted(wrong)}")
-
-
-async def _in_thread(work: Callable[[], T]) -> T:
-    """Await work in a thread; a caller that is cancelled gives it up."""
-    future, give_up = deadline.start(work)
-    try:
-        return await asyncio.wrap_future(future)
-    except asyncio.CancelledError:
-        give_up.set()
-        raise

@@ -13,6 +13,10 @@ PRINTS = {
     "langchain_retriever.py": ("undefended: ['poison', 'scent']", "guarded:    ['scent', 'dance']", "poison: demote"),
     "quickstart.py": ("undefended: ['history', 'poison']", "guarded:    ['history', 'bridge']", "poison: demote"),
     "sidecar_curl.sh": ('"lost": [\n        "poison"', '"defense": "SourceQuota(limit=1)"', "repeats the query word for word"),
+    "pgvector_two_workers.py": (
+        "worker 1 undefended: ['patina', 'poison'], guarded: ['patina', 'slate'], pieces embedded: 0",
+        "worker 2 undefended: ['patina', 'poison'], guarded: ['patina', 'slate'], pieces embedded: 0",
+    ),
     "llama_index_query_engine.py": ("undefended: the LLM read ['patina', 'poison']", "guarded: the LLM read ['patina', 'slate']"),
 }
 

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 from llama_index.core.base.base_retriever import BaseRetriever
 from llama_index.core.indices.base import BaseIndex
-from llama_index.core.schema import BaseNode, IndexNode, NodeWithScore, QueryBundle, QueryType
-from llama_index.retrievers.ragguard.nodes import NodeGuard, guarded_nodes
+from llama_index.core.schema import BaseNode, NodeWithScore, QueryBundle, QueryType
+from llama_index.retrievers.ragguard.candidates import Candidates
+from llama_index.retrievers.ragguard.guard import NodeGuard
+from llama_index.retrievers.ragguard.nodes import guarded_nodes
 
 from ragguard.checks import positive
-from ragguard.errors import RAGGuardError, RetrieverError
 from ragguard.protocols import Defense
 from ragguard.retriever import GuardPolicy
 from ragguard.types import GuardedResult
-
-MAX_NESTING = 16
-"""Levels of IndexNodes that point to IndexNodes that are followed; a cycle ends here."""
 
 
 class RAGGuardRetriever(BaseRetriever):
@@ -36,6 +33,7 @@ class RAGGuardRetriever(BaseRetriever):
         *,
         top_k: int = 5,
         policy: GuardPolicy | None = None,
+        texts_in_events: bool = False,
         **kwargs: Any,
     ) -> None:
         """Wrap a retriever that returns more than `top_k` nodes, about four times as many.
@@ -44,14 +42,15 @@ class RAGGuardRetriever(BaseRetriever):
             retriever: Finds the candidates.
             defenses: Applied in turn.
             top_k: How many nodes to return.
-            policy: Deadline for the defenses, and what happens when one fails; None takes the defaults.
-            kwargs: For `BaseRetriever`: callback_manager, verbose.
+            policy: Deadline for retriever and defenses together, and what happens when a defense fails; None takes the defaults.
+            texts_in_events: Whether `GuardEvent` holds the query and the texts removed.
+            kwargs: For `BaseRetriever`: callback_manager, object_map, objects, verbose.
 
         Raises:
             InvalidInputError: If there are no defenses, or `top_k` is below 1.
         """
-        self._retriever = retriever
-        self._guard = NodeGuard(defenses, policy, top_k)
+        self._candidates = Candidates(retriever, **kwargs)
+        self._guard = NodeGuard(defenses, policy, top_k, texts_in_events)
         super().__init__(**kwargs)
 
     @classmethod
@@ -83,37 +82,21 @@ class RAGGuardRetriever(BaseRetriever):
 
     def explain(self, query: QueryType) -> GuardedResult:
         """The whole result for a query: what was kept, what was not, and every verdict."""
-        bundle = QueryBundle(query) if isinstance(query, str) else query
-        return self._guard.guard(bundle.query_str, self._candidates(bundle))
+        result, _ = self._judged(QueryBundle(query) if isinstance(query, str) else query)
+        return result
 
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
-        nodes = self._candidates(query_bundle)
-        return guarded_nodes(self._guard.guard(query_bundle.query_str, nodes), nodes)
+        return guarded_nodes(*self._judged(query_bundle))
 
     async def _aretrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
-        try:
-            # a copy: retrievers write the embedding into the bundle they are given
-            nodes = await self._retriever.aretrieve(replace(query_bundle))
-            for _ in range(MAX_NESTING):
-                nodes = await super()._ahandle_recursive_retrieval(query_bundle, nodes)
-                if not _unresolved(nodes):
-                    break
-        except Exception as error:
-            raise _failed(error) from error
-        _check_resolved(nodes)
-        return guarded_nodes(await self._guard.aguard(query_bundle.query_str, nodes), nodes)
+        end = self._guard.end()
+        nodes = await self._candidates.afind(query_bundle, end)
+        return guarded_nodes(await self._guard.aguard(query_bundle.query_str, nodes, end), nodes)
 
-    def _candidates(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
-        try:
-            nodes = self._retriever.retrieve(replace(query_bundle))
-            for _ in range(MAX_NESTING):
-                nodes = super()._handle_recursive_retrieval(query_bundle, nodes)
-                if not _unresolved(nodes):
-                    break
-        except Exception as error:
-            raise _failed(error) from error
-        _check_resolved(nodes)
-        return nodes
+    def _judged(self, query_bundle: QueryBundle) -> tuple[GuardedResult, list[NodeWithScore]]:
+        end = self._guard.end()
+        nodes = self._candidates.find(query_bundle, end)
+        return self._guard.guard(query_bundle.query_str, nodes, end), nodes
 
     # What `_retrieve` returns is final: following nodes after it would bring in what nobody judged.
     def _handle_recursive_retrieval(self, query_bundle: QueryBundle, nodes: list[NodeWithScore]) -> list[NodeWithScore]:  # noqa: ARG002
@@ -125,16 +108,3 @@ class RAGGuardRetriever(BaseRetriever):
         nodes: list[NodeWithScore],
     ) -> list[NodeWithScore]:
         return nodes
-
-
-def _unresolved(nodes: Sequence[NodeWithScore]) -> list[str]:
-    return [item.node.node_id for item in nodes if isinstance(item.node, IndexNode) and item.node.obj is not None]
-
-
-def _check_resolved(nodes: Sequence[NodeWithScore]) -> None:
-    if names := _unresolved(nodes):
-        raise RetrieverError(f"nodes {names} point to other nodes more than {MAX_NESTING} levels deep, or in a circle")
-
-
-def _failed(error: Exception) -> RAGGuardError:
-    return error if isinstance(error, RAGGuardError) else RetrieverError(f"the wrapped retriever failed: {error!r}")

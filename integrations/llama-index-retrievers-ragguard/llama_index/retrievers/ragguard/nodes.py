@@ -1,20 +1,16 @@
-"""Nodes to candidates and back: what is judged is what the index embedded, and what the LLM will read."""
+"""Nodes to candidates and back: documents as they are judged, and copies of what was kept, with the verdicts."""
 
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
+from itertools import pairwise
 from typing import Any
 
 from llama_index.core.schema import BaseNode, IndexNode, MetadataMode, NodeWithScore
 
-from ragguard.checks import positive
-from ragguard.defenses import BaseDefense
-from ragguard.errors import RetrieverError
-from ragguard.protocols import Defense
-from ragguard.retriever import Guard, GuardPolicy
+from ragguard.errors import InvalidInputError, RetrieverError
 from ragguard.text import Canonical, canonical
 from ragguard.types import Document, GuardedResult, Hit
 
@@ -22,90 +18,56 @@ KEY = "ragguard"
 """Metadata key of the verdicts on a returned node; excluded from what is embedded and from what the LLM reads."""
 
 
-class NodeGuard:
-    """Applies defenses to LlamaIndex nodes."""
+def documents_of(nodes: Sequence[BaseNode], mode: MetadataMode = MetadataMode.EMBED) -> list[Document]:
+    """RAGGuard's documents, as the guard judges them: for `default_guard`.
 
-    def __init__(self, defenses: Sequence[Defense], policy: GuardPolicy | None, top_k: int) -> None:
-        """Configure.
-
-        Args:
-            defenses: Applied in turn.
-            policy: Deadline and what happens on failure; None takes the defaults.
-            top_k: How many nodes to keep.
-
-        Raises:
-            InvalidInputError: If there are no defenses, or `top_k` is below 1.
-        """
-        self._defenses, self._top_k = defenses, positive(top_k, "top_k")
-        self._policy = policy or GuardPolicy()
-        self._guard(None)  # refuses what is no defense
-
-    def prepare(self, nodes: Sequence[BaseNode]) -> None:
-        """Compute at ingestion what judging these nodes will need, in every reading that is judged."""
-        scored = [NodeWithScore(node=node) for node in nodes]
-        for mode in _readings(scored):
-            documents = [hit.document for hit in hits(scored, mode)]
-            for defense in self._defenses:
-                if isinstance(defense, BaseDefense):
-                    defense.prepare(documents)
-
-    def guard(self, query: str, nodes: Sequence[NodeWithScore]) -> GuardedResult:
-        """Judge nodes; the candidates are the EMBED-mode texts.
-
-        Where another reading of a node (what the LLM reads, or its bare text) holds text that the first does not, all nodes are
-        judged in that reading, too: what is dropped in any reading is dropped, and the worst rank counts.
-
-        Raises:
-            DeadlineExceededError: If all readings together take longer than the policy's deadline.
-        """
-        end = self._end()
-        results = [self._guard(end)(query, hits(nodes, mode), self._top_k) for mode in _readings(nodes)]
-        return _worst(results)
-
-    async def aguard(self, query: str, nodes: Sequence[NodeWithScore]) -> GuardedResult:
-        """As `guard`, without blocking the event loop."""
-        end = self._end()
-        results = [await self._guard(end).acall(query, hits(nodes, mode), self._top_k) for mode in _readings(nodes)]
-        return _worst(results)
-
-    def _end(self) -> float | None:
-        return None if self._policy.deadline_s is None else time.monotonic() + self._policy.deadline_s
-
-    def _guard(self, end: float | None) -> Guard:
-        left = None if end is None else max(end - time.monotonic(), 1e-3)
-        return Guard(self._defenses, self._policy.model_copy(update={"deadline_s": left}))
-
-
-def hits(nodes: Sequence[NodeWithScore], mode: MetadataMode) -> list[Hit]:
-    """Nodes as candidates, in their order.
+    Args:
+        nodes: Of the index.
+        mode: Which reading of them; EMBED is what the index embedded.
 
     Raises:
-        RetrieverError: If a score is not finite.
+        InvalidInputError: If something is not a node, or has no id.
+        RetrieverError: If a node's templates cannot render it.
     """
-    found = []
-    for place, item in enumerate(nodes):
-        score = 1 / (1 + place) if item.score is None else float(item.score)
-        if not math.isfinite(score):
-            raise RetrieverError(f"the wrapped retriever gave node {item.node.node_id!r} the score {score}")
-        found.append(Hit(Document(item.node.node_id, _text(item.node, mode), item.node.metadata), score))
-    return found
+    if not isinstance(nodes, Sequence) or not all(isinstance(node, BaseNode) for node in nodes):
+        raise InvalidInputError(f"expected a list of LlamaIndex nodes, not {nodes!r:.200}")
+    return [Document(node.node_id, text_of(node, mode), node.metadata) for node in nodes]
 
 
-def _text(node: BaseNode, mode: MetadataMode) -> str:
+def hits(nodes: Sequence[NodeWithScore], mode: MetadataMode = MetadataMode.EMBED) -> list[Hit]:
+    """Nodes as candidates, in their order.
+
+    Where a score is missing, or scores do not fall (distances), ranks stand for them: 1, 1/2, 1/3 and so on.
+
+    Raises:
+        RetrieverError: If something is not a node with a score, a node has no id, or a score is not finite.
+    """
+    if not isinstance(nodes, Sequence) or not all(isinstance(item, NodeWithScore) for item in nodes):
+        raise RetrieverError(f"the wrapped retriever must return a list of NodeWithScore, not {nodes!r:.200}")
+    for place, item in enumerate(nodes, 1):
+        if not item.node.node_id:
+            raise RetrieverError(
+                f"the wrapped retriever returned a node without an id, at place {place}: {item.node.metadata!r:.200}"
+            )
+        if item.score is not None and not math.isfinite(item.score):
+            raise RetrieverError(f"the wrapped retriever gave node {item.node.node_id!r} the score {item.score}")
+    scores = [item.score for item in nodes if item.score is not None]
+    if len(scores) < len(nodes) or any(better < worse for better, worse in pairwise(scores)):
+        scores = [1 / place for place in range(1, len(nodes) + 1)]
+    documents = documents_of([item.node for item in nodes], mode)
+    return [Hit(document, float(score)) for document, score in zip(documents, scores, strict=True)]
+
+
+def text_of(node: BaseNode, mode: MetadataMode) -> str:
+    """One reading of a node.
+
+    Raises:
+        RetrieverError: If its templates cannot render it.
+    """
     try:
         return node.get_content(mode)
     except Exception as error:
         raise RetrieverError(f"node {node.node_id!r} cannot be rendered by its templates: {error!r}") from error
-
-
-def _readings(nodes: Sequence[NodeWithScore]) -> list[MetadataMode]:
-    """EMBED, and the modes in which some node holds text that its EMBED-mode text does not."""
-    more = [
-        mode
-        for mode in (MetadataMode.LLM, MetadataMode.NONE)
-        if any(_text(item.node, mode) not in _text(item.node, MetadataMode.EMBED) for item in nodes)
-    ]
-    return [MetadataMode.EMBED, *more]
 
 
 def guarded_nodes(result: GuardedResult, nodes: Sequence[NodeWithScore]) -> list[NodeWithScore]:
@@ -158,23 +120,3 @@ def _text_offset(node: BaseNode) -> int:
         return 0
     before, _, _ = template.partition("{content}")
     return len(before.format(metadata_str=metadata).lstrip())
-
-
-def _worst(results: Sequence[GuardedResult]) -> GuardedResult:
-    """One result of several readings of the same nodes: dropped in any is dropped, and the worst rank counts."""
-    first, others = results[0], results[1:]
-    if not others:
-        return first
-    ranks = [{hit.document.id: rank for rank, hit in enumerate((*r.kept, *r.reserve))} for r in results]
-    passed = [hit for hit in (*first.kept, *first.reserve) if all(hit.document.id in found for found in ranks)]
-    late = [hit for hit in (*first.kept, *first.reserve) if hit not in passed]
-    passed.sort(key=lambda hit: max(found[hit.document.id] for found in ranks))
-    verdicts = [replace(v, reason=f"In another reading of the node: {v.reason}", spans=()) for r in others for v in r.verdicts]
-    return replace(
-        first,
-        kept=tuple(passed[: first.k]),
-        reserve=tuple(passed[first.k :]),
-        removed=(*first.removed, *late),
-        verdicts=(*first.verdicts, *verdicts),
-        degraded=tuple(dict.fromkeys(reason for r in results for reason in r.degraded)),
-    )

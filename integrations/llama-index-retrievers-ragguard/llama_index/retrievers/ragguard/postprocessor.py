@@ -5,40 +5,58 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from llama_index.core.bridge.pydantic import PrivateAttr
+from llama_index.core.bridge.pydantic import Field
 from llama_index.core.postprocessor.types import BaseNodePostprocessor
 from llama_index.core.schema import NodeWithScore, QueryBundle
-from llama_index.retrievers.ragguard.nodes import NodeGuard, guarded_nodes
+from llama_index.retrievers.ragguard.guard import NodeGuard
+from llama_index.retrievers.ragguard.live import Guarding
+from llama_index.retrievers.ragguard.nodes import guarded_nodes
 
 from ragguard.errors import InvalidInputError
 from ragguard.protocols import Defense
 from ragguard.retriever import GuardPolicy
 
 
-class RAGGuardPostprocessor(BaseNodePostprocessor):
+class RAGGuardPostprocessor(Guarding, BaseNodePostprocessor):
     """Judges what a retriever found, before a response is made of it. Put it first: later postprocessors may add nodes."""
 
-    _guard: NodeGuard = PrivateAttr()
+    top_k: int = Field(description="How many nodes to return.")
+    policy: GuardPolicy = Field(description="Deadline for the defenses, and what happens when one fails.")
+    texts_in_events: bool = Field(description="Whether GuardEvent holds the query and the texts removed.")
 
-    def __init__(self, defenses: Sequence[Defense], *, top_k: int = 5, policy: GuardPolicy | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        defenses: Sequence[Defense],
+        *,
+        top_k: int = 5,
+        policy: GuardPolicy | None = None,
+        texts_in_events: bool = False,
+        **kwargs: Any,
+    ) -> None:
         """Configure.
 
         Args:
             defenses: Applied in turn.
             top_k: How many nodes to return; let the retriever find about four times as many.
             policy: Deadline for the defenses, and what happens when one fails; None takes the defaults.
+            texts_in_events: Whether `GuardEvent` holds the query and the texts removed.
             kwargs: For `BaseNodePostprocessor`: callback_manager.
 
         Raises:
             InvalidInputError: If there are no defenses, or `top_k` is below 1.
         """
-        super().__init__(**kwargs)
-        self._guard = NodeGuard(defenses, policy, top_k)
+        guard = NodeGuard(defenses, policy, top_k, texts_in_events)
+        fields = {"top_k": top_k, "policy": guard.policy, "texts_in_events": texts_in_events, **kwargs}
+        super().__init__(defenses=defenses, **fields)
 
     @classmethod
     def class_name(cls) -> str:
         """Name in LlamaIndex's registries."""
         return "RAGGuardPostprocessor"
+
+    @property
+    def _guard(self) -> NodeGuard:
+        return NodeGuard(self.defenses, self.policy, self.top_k, self.texts_in_events)
 
     def _postprocess_nodes(self, nodes: list[NodeWithScore], query_bundle: QueryBundle | None = None) -> list[NodeWithScore]:
         query = _query(query_bundle)
