@@ -181,8 +181,7 @@ def _encoders(result: dict[str, Any]) -> str:
 
 def _same_model(result: dict[str, Any]) -> str:
     lines = [[one["index"], f"{one['mean']:.2f}", f"{one['least']:.2f} to {one['most']:.2f}"] for one in result["indexes"]]
-    asked = result["asked_at_a_time"]
-    return _table(["the index has", "pairs the other way round", f"{result['queries'] // asked} times {asked} queries"], lines)
+    return _table(["the index has", "pairs the other way round", f"by {result['asked_at_a_time']} queries, least to most"], lines)
 
 
 def _guard(result: dict[str, Any]) -> str:
