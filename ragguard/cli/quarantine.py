@@ -98,7 +98,7 @@ def show(key: Key, quarantine: Kept, as_json: AsJson = False) -> None:
     console.print("\n[bold]History[/bold]")
     for event in entry.history:
         told = f"{event.at:%Y-%m-%d %H:%M:%S} {event.what} by {visible(event.actor)}: {visible(event.reason)}"
-        console.print(Text(told))
+        console.print(Text(told), soft_wrap=True)
 
 
 def release(key: Key, quarantine: Kept, actor: Actor, reason: Reason, as_json: AsJson = False) -> None:
@@ -131,7 +131,8 @@ def _show(grounds: Grounds) -> None:
     for name, value in facts.items():
         if value:
             table.add_row(Text(name, "dim"), Text(visible(value)))
-    console.print("", table, "", Text(marked(document.text, verdict.spans)))
+    console.print("", table, "")
+    console.print(Text(marked(document.text, verdict.spans)), soft_wrap=True)
 
 
 def _decided(entry: Entry, as_json: bool) -> None:
