@@ -30,7 +30,7 @@ class DefenseError(RAGGuardError, RuntimeError):
 
 
 class StoreError(RAGGuardError, OSError):
-    """A store of evidence cannot be opened, read or written. The guard fails closed."""
+    """A store of evidence, or a quarantine, cannot be opened, read or written. The guard fails closed."""
 
 
 class DeadlineExceededError(RAGGuardError, TimeoutError):

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby, islice
 from pathlib import Path
@@ -14,18 +12,14 @@ from types import TracebackType
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
+import sqlalchemy as sa
 from numpy.typing import NDArray
 
-from ragguard.errors import InvalidInputError, StoreError
+from ragguard.errors import InvalidInputError
+from ragguard.sql import Database
 from ragguard.store import MemoryStore
 from ragguard.text import content_hash
 from ragguard.types import Evidence, Span, Vectors
-
-try:
-    import sqlalchemy as sa
-    from sqlalchemy.dialects import postgresql, sqlite
-except ImportError as error:
-    raise ImportError("SQLStore needs SQLAlchemy: pip install 'ragguard-defense[sql]'") from error
 
 LOGGER = logging.getLogger("ragguard")
 
@@ -41,14 +35,7 @@ SCHEMA = 1
 AT_ONCE = 500
 """Texts that one statement asks for."""
 
-WAIT_S = 30
-"""How long one writer waits for another, and for a server; a statement may take ten times as long."""
-
-SECRETS = ("password", "passfile", "sslpassword")
-"""Not told of a URL's query, as its password is not."""
-
-ALONE: Mapping[str, str] = {"sqlite": "BEGIN IMMEDIATE", "postgresql": "SELECT pg_advisory_xact_lock(7296671)"}
-"""Statements after which one process at a time makes the tables."""
+ADVICE = "a damaged file may be deleted when no store has it open, since evidence can be computed again"
 
 VACUUM: Mapping[str, Sequence[str]] = {
     "sqlite": ("VACUUM", "PRAGMA wal_checkpoint(TRUNCATE)"),
@@ -117,17 +104,8 @@ class SQLStore:
         if precision not in FORMS:
             raise InvalidInputError(f"precision must be one of {sorted(FORMS)}, not {precision!r}")
         self._form, self._recent = precision, MemoryStore(cached)
-        self._engine, self._process = self._made(str(database)), os.getpid()
-        url = self._engine.url
-        self.name = url.difference_update_query(SECRETS).render_as_string()
-        with self._used("open") as connection:
-            if not all(sa.inspect(connection).has_table(table) for table in _METADATA.tables):
-                connection.exec_driver_sql(ALONE[self._engine.dialect.name])
-                _METADATA.create_all(connection)
-                connection.execute(self._insert(_ABOUT).on_conflict_do_nothing(), {"version": SCHEMA})
-            versions = connection.scalars(sa.select(_ABOUT.c.version)).all()
-        if versions != [SCHEMA]:
-            raise StoreError(f"{self.name} has evidence of version {sorted(versions)}, not {SCHEMA}; use another database")
+        self._database = Database(str(database), _ABOUT, SCHEMA, content="evidence", advice=ADVICE)
+        self.name = self._database.name
 
     def get(self, keys: Sequence[str]) -> list[Evidence | None]:
         """What is stored under each key, or None.
@@ -138,7 +116,7 @@ class SQLStore:
         found = dict(zip(keys, self._recent.get(keys), strict=True))
         missing = sorted(key for key, item in found.items() if item is None)
         if missing:
-            with self._used("read") as connection:
+            with self._database.used("read") as connection:
                 read = dict(self._read(connection, missing))
             self._recent.put(read)
             found.update(read)
@@ -152,10 +130,10 @@ class SQLStore:
         """
         rows = {key: self._row(key, item) for key, item in items.items()}
         rounded = {key: _evidence(**row) for key, row in rows.items()}
-        with self._used("write") as connection:
+        with self._database.used("write") as connection:
             for kind, keys in groupby(sorted(rows), key=_kind):
                 number = self._number(connection, kind)
-                fresh = self._insert(_EVIDENCE)
+                fresh = self._database.insert(_EVIDENCE)
                 content = ("form", "count", "spans", "vectors", "digest")
                 whole = fresh.on_conflict_do_update(
                     index_elements=["kind", "content"], set_={name: fresh.excluded[name] for name in content}
@@ -171,7 +149,7 @@ class SQLStore:
         """
         size = sa.func.sum(sa.func.length(_EVIDENCE.c.spans) + sa.func.length(_EVIDENCE.c.vectors))
         asked = sa.select(_KINDS.c.name, sa.func.count(), size).join(_EVIDENCE).group_by(_KINDS.c.name).order_by(_KINDS.c.name)
-        with self._used("read") as connection:
+        with self._database.used("read") as connection:
             return [Kept(name, count, round(int(total) / 1e6, 3)) for name, count, total in connection.execute(asked)]
 
     def check_writable(self) -> None:
@@ -180,7 +158,7 @@ class SQLStore:
         Raises:
             StoreError: If the database cannot be written to.
         """
-        with self._used("write") as connection:
+        with self._database.used("write") as connection:
             connection.execute(sa.delete(_EVIDENCE).where(sa.false()))
 
     def vacuum(self, texts: Iterable[str]) -> int:
@@ -192,24 +170,24 @@ class SQLStore:
             StoreError: If the database cannot be written to.
         """
         wanted = {content_hash(text) for text in texts}
-        with self._used("read") as connection:
+        with self._database.used("read") as connection:
             known = set(connection.scalars(sa.select(_EVIDENCE.c.content).distinct()))
         gone = 0
         for block in _blocks(sorted(known - wanted)):
-            with self._used("write") as connection:  # a transaction a block, so that nobody waits long
+            with self._database.used("write") as connection:  # a transaction a block, so that nobody waits long
                 mine = _EVIDENCE.c.content.in_(block)
                 order = (_EVIDENCE.c.kind, _EVIDENCE.c.content)  # in which `put` locks, too
                 connection.execute(sa.select(*order).where(mine).order_by(*order).with_for_update())
                 gone += connection.execute(sa.delete(_EVIDENCE).where(mine)).rowcount
-        with self._used("vacuum", isolation_level="AUTOCOMMIT") as connection:
-            for statement in VACUUM[self._engine.dialect.name]:
+        with self._database.used("vacuum", isolation_level="AUTOCOMMIT") as connection:
+            for statement in VACUUM[self._database.dialect]:
                 connection.exec_driver_sql(statement)
         self._recent.clear()
         return gone
 
     def close(self) -> None:
         """Close all connections; using the store again opens new ones."""
-        self._engine.dispose()
+        self._database.close()
 
     def __enter__(self) -> SQLStore:
         return self
@@ -217,48 +195,11 @@ class SQLStore:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
         self.close()
 
-    def _made(self, database: str) -> sa.Engine:
-        try:
-            url = sa.make_url(database) if "://" in database else sa.URL.create("sqlite", database=database)
-            dialect = url.get_dialect()
-            if dialect.name not in ALONE or dialect.is_async:
-                raise StoreError(f"evidence is kept in SQLite or PostgreSQL by a plain driver, not in {url.drivername}")
-            if dialect.name == "sqlite" and url.database in (None, "", ":memory:"):
-                raise StoreError("give the SQLite file a name; in memory, no store at all does the same")
-            hurried = dialect.name == "postgresql" and "connect_timeout" not in url.query
-            options = {"connect_args": {"connect_timeout": WAIT_S}} if hurried else {}
-            engine = sa.create_engine(url, pool_pre_ping=True, **options)
-        except (sa.exc.SQLAlchemyError, ImportError, TypeError, ValueError) as error:
-            # What was given may hold a password, and so may what is said of it.
-            scheme = database.partition("://")[0] if "://" in database else "sqlite"
-            raise StoreError(f"cannot open the {scheme} database: {type(error).__name__}; check its URL and its driver") from None
-        sa.event.listen(engine, "connect", _prepare[dialect.name])
-        return engine
-
-    @contextmanager
-    def _used(self, what: str, **options: Any) -> Iterator[sa.Connection]:
-        """A connection in a transaction; a forked process does not share its parent's."""
-        if self._process != os.getpid():
-            self._engine.dispose(close=False)
-            self._process = os.getpid()
-        try:
-            with self._engine.connect().execution_options(**options) as connection, connection.begin():
-                yield connection
-        except (sa.exc.SQLAlchemyError, TypeError, ValueError) as error:  # the latter from rows that cannot be decoded
-            cause = getattr(error, "orig", None) or error
-            raise StoreError(
-                f"cannot {what} {self.name}: {cause}. Nothing was stored by half. Check room, permissions and connection; "
-                "a damaged file may be deleted when no store has it open, since evidence can be computed again."
-            ) from error
-
-    def _insert(self, table: sa.Table) -> Any:
-        return (sqlite if self._engine.dialect.name == "sqlite" else postgresql).insert(table)
-
     def _number(self, connection: sa.Connection, kind: str) -> int:
         asked = sa.select(_KINDS.c.id).where(_KINDS.c.name == kind)
         if (known := connection.scalar(asked)) is not None:
             return int(known)
-        connection.execute(self._insert(_KINDS).on_conflict_do_nothing(), {"name": kind})
+        connection.execute(self._database.insert(_KINDS).on_conflict_do_nothing(), {"name": kind})
         return int(connection.scalars(asked).one())
 
     def _read(self, connection: sa.Connection, keys: Sequence[str]) -> Iterator[tuple[str, Evidence]]:
@@ -285,24 +226,6 @@ class SQLStore:
             "vectors": _rounded(item.vectors, self._form).tobytes(),
         }
         return {**values, "digest": _digest(key, **values)}
-
-
-def _prepare_sqlite(connection: Any, _: Any) -> None:
-    """Readers do not wait for a writer, and a killed process leaves the file as it was after some whole transaction."""
-    for pragma in (f"busy_timeout={1000 * WAIT_S}", "journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON"):
-        connection.execute(f"PRAGMA {pragma}")
-
-
-def _prepare_postgresql(connection: Any, _: Any) -> None:
-    """Nothing waits for ever, and text is UTF-8 whatever the database's own encoding is."""
-    with connection.cursor() as cursor:
-        cursor.execute(f"SET lock_timeout = '{WAIT_S}s'")
-        cursor.execute(f"SET statement_timeout = '{10 * WAIT_S}s'")
-        cursor.execute("SET client_encoding = 'UTF8'")
-    connection.commit()
-
-
-_prepare = {"sqlite": _prepare_sqlite, "postgresql": _prepare_postgresql}
 
 
 def _kind(key: str) -> str:

@@ -191,7 +191,7 @@ def test_many_threads_read_and_write(database: str) -> None:
 def test_a_full_disk_is_an_error_and_leaves_what_was_there(tmp_path: Path) -> None:
     with SQLStore(tmp_path / "e.db") as store:
         build(store, Counting(), TEXTS[:2])
-        sa.event.listen(store._engine, "connect", lambda connection, _: connection.execute("PRAGMA max_page_count=1"))
+        sa.event.listen(store._database.engine, "connect", lambda connection, _: connection.execute("PRAGMA max_page_count=1"))
         store.close()  # the next connection finds the disk full
         with pytest.raises(StoreError, match=r"cannot write .*full"):
             build(store, Counting(), [f"{'word ' * 2000}{i}" for i in range(20)])
@@ -337,7 +337,7 @@ def test_a_forked_process_has_its_own_connection(database: str) -> None:
 
 def test_nothing_waits_for_ever(postgresql: str, monkeypatch: pytest.MonkeyPatch) -> None:
     database = postgresql
-    monkeypatch.setattr("ragguard.sql_store.WAIT_S", 1)
+    monkeypatch.setattr("ragguard.sql.WAIT_S", 1)
     engine = sa.create_engine(database)
     with SQLStore(database, cached=1) as store, engine.connect() as other:
         build(store, Counting())

@@ -1,4 +1,4 @@
-"""The command line. A command is a file of its name with a function of its name, and EXAMPLES for its help."""
+"""The command line. A command is a file of its name with a function of its name, or with COMMANDS, and EXAMPLES for its help."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from ragguard.errors import RAGGuardError
 try:
     import typer
 
-    from ragguard.cli import bench, calibrate, demo, doctor, ingest, serve
+    from ragguard.cli import bench, calibrate, demo, doctor, ingest, quarantine, review, serve
 except ImportError as missing:
     raise SystemExit(f"the command line needs {missing.name}; run: pip install 'ragguard-defense[demo]'") from missing
 
-COMMANDS = {"Look": (demo, doctor), "Guard": (calibrate, ingest, serve), "Measure": (bench,)}
+COMMANDS = {"Look": (demo, doctor), "Guard": (calibrate, ingest, serve, quarantine, review), "Measure": (bench,)}
 """By panel of the help, in the order in which a newcomer wants them."""
 
 FAILED, WRONG = 1, 2
@@ -33,7 +33,13 @@ for panel, modules in COMMANDS.items():
     for module in modules:
         name = module.__name__.rpartition(".")[2]
         examples = "\n".join(("[bold]Examples[/bold]", *module.EXAMPLES))
-        app.command(name, rich_help_panel=panel, epilog=examples)(getattr(module, name))
+        if hasattr(module, "COMMANDS"):
+            group = typer.Typer(help=module.HELP, epilog=examples, no_args_is_help=True)
+            for command, function in module.COMMANDS.items():
+                group.command(command)(function)
+            app.add_typer(group, name=name, rich_help_panel=panel)
+        else:
+            app.command(name, rich_help_panel=panel, epilog=examples)(getattr(module, name))
 
 
 def main() -> None:

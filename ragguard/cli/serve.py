@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
-import socket
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from ragguard.cli.listening import LISTEN, LOOPBACK, listen, url
 from ragguard.cli.options import INPUT, AsJson, Model
 from ragguard.cli.show import console, working
 from ragguard.errors import InvalidInputError
@@ -22,8 +22,6 @@ EXAMPLES = (
 )
 
 PORT = 8377
-LOOPBACK = "127.0.0.1"
-LISTEN = "Where it listens"
 
 
 def serve(
@@ -64,26 +62,21 @@ def serve(
             from ragguard.serve.loading import load
         except ImportError as missing:
             raise InvalidInputError(f"serving needs {missing.name}; run: pip install 'ragguard-defense[serve]'") from missing
-        listening = _listen(expose or LOOPBACK, port)
+        listening = listen(expose or LOOPBACK, port)
         loaded = load(guard, corpus, model=model, quota=quota, store=store, deadline_s=deadline, step=work.step)
     app = application(loaded, rate=rate, hosts=["*"] if expose else LOCAL)
-    host, number = listening.getsockname()[:2]
-    url = f"http://[{host}]:{number}" if ":" in host else f"http://{host}:{number}"
     if as_json:
-        typer.echo(json.dumps({"url": url, "defenses": loaded.defenses, "documents": loaded.documents, "model": loaded.model}))
+        typer.echo(
+            json.dumps({"url": url(listening), "defenses": loaded.defenses, "documents": loaded.documents, "model": loaded.model})
+        )
     else:
         console.print(
             f"{' + '.join(loaded.defenses)} over {loaded.documents} documents, {loaded.model}", markup=False, soft_wrap=True
         )
         console.print(
-            f"Listening on {url}: POST /guard, GET /health, GET /openapi.json. End it with Ctrl-C.", markup=False, soft_wrap=True
+            f"Listening on {url(listening)}: POST /guard, GET /health, GET /openapi.json. End it with Ctrl-C.",
+            markup=False,
+            soft_wrap=True,
         )
     config = uvicorn.Config(app, log_config=None, access_log=False, server_header=False)
     uvicorn.Server(config).run(sockets=[listening])
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    try:
-        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
-    except OSError as error:
-        raise InvalidInputError(f"cannot listen on {host} port {port}: {error.strerror}; name another with --port") from error

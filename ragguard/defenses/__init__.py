@@ -3,6 +3,7 @@
 from ragguard.defenses.base import BaseDefense, Judgement, prepare
 from ragguard.defenses.calibrated import SIGNALS, CalibratedGuard
 from ragguard.defenses.default import default_guard
+from ragguard.defenses.quarantined import Holding, Quarantined, hold_removed
 from ragguard.defenses.quota import SourceQuota
 from ragguard.defenses.ragmask import RAGMask, RAGMaskSettings
 from ragguard.defenses.ragpart import RAGPart, RAGPartSettings
@@ -15,8 +16,10 @@ __all__ = [
     "BaseDefense",
     "CalibratedGuard",
     "CalibratedGuardSettings",
+    "Holding",
     "Judgement",
     "Policy",
+    "Quarantined",
     "RAGMask",
     "RAGMaskSettings",
     "RAGPart",
@@ -26,5 +29,6 @@ __all__ = [
     "RobustScoreSettings",
     "SourceQuota",
     "default_guard",
+    "hold_removed",
     "prepare",
 ]

@@ -1,0 +1,1 @@
+"""The review page of a quarantine, and how hostile text is shown to people."""
