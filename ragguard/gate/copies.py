@@ -30,7 +30,7 @@ class Copies:
     def __init__(self) -> None:
         """Start without documents."""
         self._sketches: list[NDArray[np.uint64]] = []
-        self._keys: NDArray[np.uint64] = np.empty(0, dtype=np.uint64)
+        self._settled: NDArray[np.uint64] = np.empty((0, BANDS), dtype=np.uint64)  # by their first band
         self._sizes: NDArray[np.int64] = np.empty(0, dtype=np.int64)
 
     def add(self, texts: Sequence[str]) -> None:
@@ -63,16 +63,26 @@ class Copies:
         graph = coo_array((np.ones(len(places[0]), dtype=np.int8), places), shape=(number, number))
         _, labels = connected_components(graph, directed=False)
         order = np.argsort(every[:, 0], kind="stable")
-        self._keys, self._sizes = every[order, 0], np.bincount(labels)[labels][order]
+        self._settled, self._sizes = every[order], np.bincount(labels)[labels][order]
+        self._sketches = [self._settled]
         return self
 
     def of(self, text: str) -> int:
         """How many other documents say nearly the same as a canonical text that was added; 0 for one that was not."""
+        places = self._places(_sketch(text))
+        return int(self._sizes[places.start]) - 1 if places else 0
+
+    def __contains__(self, text: str) -> bool:
+        """Whether a text with the same shingles was there when it was settled."""
         sketch = _sketch(text)
-        if sketch is None or not len(self._keys):
-            return 0
-        place = min(int(np.searchsorted(self._keys, sketch[0])), len(self._keys) - 1)
-        return int(self._sizes[place]) - 1 if self._keys[place] == sketch[0] else 0
+        places = self._places(sketch)
+        return bool((self._settled[places.start : places.stop] == sketch).all(axis=1).any())
+
+    def _places(self, sketch: NDArray[np.uint64] | None) -> range:
+        if sketch is None:
+            return range(0)
+        first = self._settled[:, 0]
+        return range(int(np.searchsorted(first, sketch[0])), int(np.searchsorted(first, sketch[0], side="right")))
 
 
 def _sketch(text: str) -> NDArray[np.uint64] | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 
 import numpy as np
@@ -23,10 +23,10 @@ from ragguard.types import Document
 from ragguard.vectors import encode_documents
 
 CALIBRATING = 10_000
-"""Documents of a larger corpus that scales and threshold come from, drawn at random: a minute, and a share of 1 % known to .1 %."""
+"""Documents of a larger corpus that scales and threshold come from, drawn at random: 1 % of them are known to .1 %."""
 
 FAR = 1.0
-"""Units beyond every honest document from which a document is quarantined; see docs/scan.md for what that costs and finds."""
+"""Units beyond every honest document from which a document is quarantined (benchmarks/results/scan.json, docs/scan.md)."""
 
 Step = Callable[[str, int, int | None], None]
 """Told what is done, how much of it, and of how much (None where that is not known)."""
@@ -63,7 +63,7 @@ class Judged:
 
 
 class Gate:
-    """Judges documents by the numbers that those of a corpus have. Memory does not grow with the corpus but by 96 bytes a document.
+    """Judges documents by the numbers that those of a corpus have. Memory grows by about 100 bytes a document beyond 100,000.
 
     Attributes:
         settings: How strict it is.
@@ -112,8 +112,8 @@ class Gate:
         """Judge documents, in their order and in blocks.
 
         Args:
-            documents: What comes in; can be read more than once, since copies are looked for first. None judges the corpus that
-                the gate learned from.
+            documents: What comes in; can be read more than once, since copies are looked for first, in it and in what the gate
+                learned from (what was there already is no copy of itself). None judges the corpus that the gate learned from.
 
         Raises:
             InvalidInputError: If they cannot be read twice.
@@ -123,7 +123,8 @@ class Gate:
         if documents is not None:
             source, copies = repeatable(documents), self._copies.copy()
             for block in blocks(source):
-                copies.add([text for one in block if not unfit(text := canonical(one.text).text)])
+                texts = [text for one in block if not unfit(text := canonical(one.text).text)]
+                copies.add([text for text in texts if text not in self._copies])
             copies.settle()
         done = 0
         for block in blocks(source):
@@ -167,6 +168,12 @@ class Gate:
         given = self.settings.poisoned
         return given if given is not None else 0.0 if self.trusted else 0.01
 
+    def above(self, verdict: GateVerdict) -> tuple[str, ...]:
+        """Names of the signals by which a document stands out, the worst first."""
+        standard = self.yardstick.standard(verdict.signals)
+        found = [name for name in standard if standard[name] > self.yardstick.threshold]
+        return tuple(sorted(found, key=lambda name: -standard[name]))
+
     def _judged(self, block: Sequence[Document], copies: Copies) -> Iterator[Judged]:
         forms = [(one.text, canonical(one.text)) for one in block]
         reasons = [unfit(form.text) for _, form in forms]
@@ -194,26 +201,23 @@ class Gate:
 
     def _verdict(self, document: Document, view: View) -> GateVerdict:
         numbers = self._numbers(view)
-        standard = self.yardstick.standard(numbers)
         p_values = {name: self.yardstick.rulers[name].p_value(number) for name, number in numbers.items()}
-        suspicion = max(standard.values())
-        verdict = GateVerdict(document.id, "admit", "", numbers, p_values, (), suspicion)
+        suspicion = max(self.yardstick.standard(numbers).values())
+        verdict = GateVerdict(document.id, "admit", signals=numbers, p_values=p_values, suspicion=suspicion)
         if suspicion <= self.yardstick.threshold:
             return verdict
-        found = [signal for signal in self._signals if standard[signal.name] > self.yardstick.threshold]
+        known = {signal.name: signal for signal in self._signals}
+        found = [known[name] for name in self.above(verdict)]
         far = self.yardstick.beyond(numbers) >= FAR
-        worst = sorted(found, key=lambda signal: -standard[signal.name])
-        reason = "; ".join(f"{signal.meaning} ({signal.name} {numbers[signal.name]:.2f})" for signal in worst)
-        rarest = min(p_values[signal.name] for signal in found)
-        beyond = ", far beyond all of them" if far else ""
-        return GateVerdict(
-            document.id,
-            "quarantine" if far else "flag",
-            f"The document {reason}: {rarest:.2%} of the yardstick's documents do so as much{beyond}.",
-            numbers,
-            p_values,
-            merge([span for signal in found for span in signal.spans(view)]),
-            suspicion,
+        what = "; ".join(f"{signal.meaning} ({signal.name} {numbers[signal.name]:.2f})" for signal in found)
+        ruler = self.yardstick.rulers[found[0].name]
+        above = ruler.above(numbers[found[0].name])
+        much = f"{above or 'none'} of {len(ruler.numbers)} documents of the yardstick {'do' if above > 1 else 'does'} so as much"
+        return replace(
+            verdict,
+            action="quarantine" if far else "flag",
+            reason=f"The document {what}: {much}{', nor nearly' if far else ''}.",
+            spans=merge([span for signal in found for span in signal.spans(view)]),
         )
 
 

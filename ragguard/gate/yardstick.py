@@ -29,8 +29,11 @@ class Ruler:
 
     def p_value(self, number: float) -> float:
         """Share of the documents whose number is as high, the one at hand counted in."""
-        above = len(self.numbers) - int(np.searchsorted(self.numbers, number))
-        return (above + 1) / (len(self.numbers) + 1)
+        return (self.above(number) + 1) / (len(self.numbers) + 1)
+
+    def above(self, number: float) -> int:
+        """How many of the documents have a number as high."""
+        return len(self.numbers) - int(np.searchsorted(self.numbers, number))
 
     def standard(self, number: float) -> float:
         """On the scale of all signals: `-log(p-value)`, and beyond the largest honest number one more for each unit."""

@@ -1,0 +1,9 @@
+"""Hostile text for human eyes."""
+
+from __future__ import annotations
+
+
+def visible(text: str) -> str:
+    """A text in which characters that show nothing, or turn others around, are named instead: a reader sees what
+    is there, and nothing steers a terminal."""
+    return "".join(char if char.isprintable() or char in "\n\t" else f"[U+{ord(char):04X}]" for char in text)
