@@ -40,9 +40,9 @@ def measure() -> dict[str, Any]:
     dataset = datasets.load(Path(folder) / FOLDERS[0])
     model = SentenceTransformerEncoder.offline(progress=False)
     targets = datasets.targets(dataset, TARGETS, SEED)
-    made = {attack.name: attack(aimed, BUDGET) for attack, aimed in _attacks(dataset, model, targets)}
-    made["honest"] = []
     shared = _halves(dataset.documents, SEED)
+    made = {attack.name: attack(aimed, BUDGET) for attack, aimed in _attacks(dataset, shared[1], model, targets)}
+    made["honest"] = []
     gate = Gate(shared[0], trusted=True, settings=GateSettings(max_flagged=FLAGGED))
     others = datasets.others(dataset, targets, LOGGED - TARGETS, SEED)
     log = QueryLog([*(one.query for one in targets), *others], model)
@@ -73,9 +73,8 @@ def measure() -> dict[str, Any]:
 
 
 def _attacks(
-    dataset: Dataset, model: SentenceTransformerEncoder, targets: Sequence[Target]
+    dataset: Dataset, passages: Sequence[Document], model: SentenceTransformerEncoder, targets: Sequence[Target]
 ) -> Iterable[tuple[Attack, Sequence[Target]]]:
-    passages = dataset.documents
     plain: list[Attack] = [
         attacks.QueryCopy(passages, seed=SEED),
         attacks.QueryCopy(passages, places=("spread",) * 3, seed=SEED),

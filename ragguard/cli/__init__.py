@@ -24,7 +24,8 @@ FAILED, WRONG = 1, 2
 app = typer.Typer(
     name="ragguard",
     help="A guard around any retriever against poisoned documents.",
-    epilog="Start with: ragguard demo\n\nExit codes: 0 done, 1 failed, 2 wrong option, 3 done in part, 4 found something, 130 interrupted.",
+    epilog="Start with: ragguard demo\n\n"
+    "Exit codes: 0 done, 1 failed, 2 wrong option, 3 done in part, 4 found something, 130 interrupted.",
     add_completion=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ragguard.text import folded_words
+from ragguard.text import content_hash, folded_words
 
 RUN = 3
 """Words of a shingle."""
@@ -22,7 +22,7 @@ _MIX = np.random.default_rng(1).integers(1 << 62, size=ROWS, dtype=np.uint64) * 
 
 
 class Copies:
-    """Counts, for each document, those that say nearly the same: any number of them, in 96 bytes a document.
+    """Counts, for each document, those that say nearly the same: any number of them, in 112 bytes a document.
 
     The near-duplicates that `CorpusModel` leaves out are found by rare word pairs, which a flood of ten copies makes common.
     """
@@ -30,7 +30,7 @@ class Copies:
     def __init__(self) -> None:
         """Start without documents."""
         self._sketches: list[NDArray[np.uint64]] = []
-        self._settled: NDArray[np.uint64] = np.empty((0, BANDS), dtype=np.uint64)  # by their first band
+        self._settled: NDArray[np.uint64] = np.empty((0, BANDS + 1), dtype=np.uint64)  # by their first band
         self._sizes: NDArray[np.int64] = np.empty(0, dtype=np.int64)
 
     def add(self, texts: Sequence[str]) -> None:
@@ -54,7 +54,7 @@ class Copies:
         every = np.concatenate(self._sketches)
         number = len(every)
         first, others = [], []
-        for band in every.T:
+        for band in every[:, :BANDS].T:
             order = np.argsort(band, kind="stable")
             same = np.flatnonzero(band[order][1:] == band[order][:-1])
             first.append(order[same])
@@ -73,10 +73,10 @@ class Copies:
         return int(self._sizes[places.start]) - 1 if places else 0
 
     def __contains__(self, text: str) -> bool:
-        """Whether a text with the same shingles was there when it was settled."""
+        """Whether this very text was there when it was settled."""
         sketch = _sketch(text)
         places = self._places(sketch)
-        return bool((self._settled[places.start : places.stop] == sketch).all(axis=1).any())
+        return sketch is not None and bool((self._settled[places.start : places.stop, BANDS] == sketch[BANDS]).any())
 
     def _places(self, sketch: NDArray[np.uint64] | None) -> range:
         if sketch is None:
@@ -86,7 +86,7 @@ class Copies:
 
 
 def _sketch(text: str) -> NDArray[np.uint64] | None:
-    """A number for each band, shape (BANDS,); None for a text without words."""
+    """A number for each band, and one for the text itself, shape (BANDS + 1,); None for a text without words."""
     words = folded_words(text)
     if not words:
         return None
@@ -94,5 +94,4 @@ def _sketch(text: str) -> NDArray[np.uint64] | None:
     keys = np.fromiter((zlib.crc32(run.encode("utf-8", "replace")) for run in runs), dtype=np.uint64, count=len(runs))
     factors, terms = _FACTORS
     least = ((keys[:, None] * factors + terms) >> np.uint64(32)).min(axis=0)
-    found: NDArray[np.uint64] = (least.reshape(BANDS, ROWS) * _MIX).sum(axis=1)
-    return found
+    return np.append((least.reshape(BANDS, ROWS) * _MIX).sum(axis=1), np.uint64(int(content_hash(text)[:16], 16)))

@@ -63,7 +63,7 @@ class Judged:
 
 
 class Gate:
-    """Judges documents by the numbers that those of a corpus have. Memory grows by about 100 bytes a document beyond 100,000.
+    """Judges documents by the numbers that those of a corpus have. Memory grows by about 110 bytes a document beyond 100,000.
 
     Attributes:
         settings: How strict it is.

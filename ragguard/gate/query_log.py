@@ -53,9 +53,7 @@ class QueryLog:
         shared = Counter(number for pair in mine for number in self._having.get(pair, ()))
         if not shared:
             return 0.0, ()
-        values = {
-            number: -math.log(1 - count / self._sizes[number] + 0.5 / self._sizes[number]) for number, count in shared.items()
-        }
+        values = {number: -math.log(1 - (count - 0.5) / self._sizes[number]) for number, count in shared.items()}
         best = max(values, key=lambda number: (values[number], -number))
         return max(values[best], 0.0), self._places(text, best)
 

@@ -12,8 +12,8 @@ GATE = "gate"
 """Its name where a verdict names a defense."""
 
 GateAction: TypeAlias = Literal["admit", "flag", "quarantine"]
-"""`admit`: into the index. `flag`: more suspicious than the set share of honest documents; a person should look. `quarantine`: far
-beyond all that the gate was calibrated on, or not to be judged at all; out of the index until a person has looked."""
+"""`admit`: into the index. `flag`: among the set share of honest documents that are most suspicious, or no such; a person should
+look. `quarantine`: far beyond all that the gate was calibrated on, or not to be judged: out of the index until a person has."""
 
 
 @dataclass(frozen=True)

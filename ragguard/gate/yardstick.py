@@ -72,9 +72,9 @@ def yardstick(
 ) -> Yardstick:
     """Learn from numbers of documents.
 
-    Where fit and calibration are different honest documents, at most the share `flagged` of honest documents that are like them is
-    flagged, on average over draws. Where they are the same, and those that will be judged, at most the share flagged + poisoned of
-    them all is: that is counted, not inferred.
+    Where fit and calibration are different honest documents, at most the share `flagged` of honest documents like them is
+    flagged, on average over draws. Where they are the same, and those that will be judged, at most the share flagged + poisoned
+    of them all is flagged: that is counted, not inferred.
 
     Args:
         fit: By signal, numbers of the documents that give the scales, shape (n,).

@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +39,7 @@ class Setting:
     trusted: tuple[str, ...] = ()
     queries: Path | None = None
     model: str | None = None
-    gate: GateSettings = GateSettings()
+    gate: GateSettings = field(default_factory=GateSettings)
     verdicts: Path | None = None
 
 
@@ -77,8 +77,8 @@ class Scan:
         quarantined: Likewise.
         found: The most suspicious of those flagged or quarantined, at most a thousand, those that could not be judged first.
         by_signal: How many documents each signal flagged or quarantined; one may have several.
-        yardstick: What they were judged by: `documents`, `trusted`, `max_flagged`, `poisoned`, `threshold`, `queries`, and by signal
-            the largest honest number and the unit.
+        yardstick: What they were judged by: `documents`, `trusted`, `max_flagged`, `poisoned`, `threshold`, `queries`, and
+            `signals`: of each the largest honest number and the unit.
         seconds: Of it all.
     """
 

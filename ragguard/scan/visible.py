@@ -4,6 +4,5 @@ from __future__ import annotations
 
 
 def visible(text: str) -> str:
-    """A text in which characters that show nothing, or turn others around, are named instead: a reader sees what
-    is there, and nothing steers a terminal."""
+    """A text with the names of characters that show nothing or turn others around; nothing of it steers a terminal."""
     return "".join(char if char.isprintable() or char in "\n\t" else f"[U+{ord(char):04X}]" for char in text)

@@ -27,8 +27,8 @@ _WORD, _LATIN = re.compile(r"[^\W\d_]+"), re.compile("[A-Za-z]")
 # Greek letters that are signs, as in TNF\u03b1, NF-\u03baB, \u03b1x: not between small Latin letters, and not in front of three.
 _SIGN = re.compile("(?<![a-z])[\u03b1\u03b9\u03ba\u03bd\u03c1](?![a-z]{3})|[\u03b1\u03b9\u03ba\u03bd\u03c1](?![a-z])")
 
-# Direction (UAX #9): overrides show letters in another order. Embeddings and isolates do so to what is not written in the direction
-# they give; right-to-left ones with right-to-left letters, and left-to-right ones, are how such text is marked up.
+# Direction (UAX #9): overrides show letters in another order, and so do right-to-left embeddings and isolates of left-to-right
+# text. Around right-to-left letters, and left-to-right, they are how such text is marked up.
 _LINE = re.compile(".+")
 _OVERRIDE = re.compile("[\u202d\u202e]")
 _MARKED = re.compile("[\u202b\u2067]([^\u202a-\u202e\u2066-\u2069\n]*)")
