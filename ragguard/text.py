@@ -34,6 +34,8 @@ _SPECIAL_ASCII = re.compile("[\x00-\x08\x0b-\x1f\x7f]")  # its part of the above
 _IS_INVISIBLE = re.compile(f"[{_INVISIBLE}]")
 _IS_SELECTOR = re.compile(f"[{_SELECTOR}]")
 _NO_BASE = re.compile(f"[A-Za-z\\s{_SELECTOR}]")
+_VOWEL_SEPARATOR = "\u180e"  # a gap that people see, between Mongolian letters; elsewhere it shows nothing
+_MONGOLIAN = re.compile("[\u1820-\u18aa]")
 
 # Cyrillic, Greek and Armenian letters that look like Latin ones in most fonts (Unicode TR39, confusables).
 _LOOK_ALIKES = str.maketrans(
@@ -42,7 +44,9 @@ _LOOK_ALIKES = str.maketrans(
     "\u039a\u039c\u039d\u039f\u03a1\u03a4\u03a5\u03a7\u0578\u057d\u0585\u0131\u0261",
     "aeopcyxijsdqwhoavpikABEKMHOPCTYXIJSABEZHIKMNOPTYXnuoig",
 )
-LOOK_ALIKES = frozenset(map(chr, _LOOK_ALIKES))
+LOOK_ALIKES = frozenset(map(chr, _LOOK_ALIKES)) - {"\u0131", "\u0261"}
+"""Letters of other scripts that look like Latin ones; two of those above are Latin (of Turkish, and of phonetic notation)."""
+
 _UNSEEN = ("Mn", "Me", "Cf")
 _READ_WORD = re.compile(rf"[{UNSPACED}]|[^\W{UNSPACED}]+")
 
@@ -137,6 +141,8 @@ def _cleaned(text: str) -> tuple[str, Sequence[int]]:
             char = "\ufffd"
         elif char == "\n" and i > 0 and text[i - 1] == "\r":
             continue  # the line end is already there
+        elif char == _VOWEL_SEPARATOR and _MONGOLIAN.match(text[i + 1 : i + 2]) and kept and _MONGOLIAN.match(kept[-1]):
+            pass
         elif _IS_INVISIBLE.match(char):
             continue
         elif _IS_SELECTOR.match(char):

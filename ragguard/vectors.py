@@ -58,13 +58,22 @@ def encode_documents(encoder: Encoder, texts: Sequence[str]) -> Vectors:
     return _encode(encoder, encoder.encode_document, texts)
 
 
+def encode_queries(encoder: Encoder, queries: Sequence[str]) -> Vectors:
+    """Embed queries with any encoder, checked; shape (len(queries), d).
+
+    Raises:
+        EncoderError: If the encoder raises or returns something wrong.
+    """
+    return _encode(encoder, encoder.encode_query, queries)
+
+
 def encode_one_query(encoder: Encoder, query: str) -> Vectors:
     """Embed one query with any encoder, checked; shape (d,).
 
     Raises:
         EncoderError: If the encoder raises or returns something wrong.
     """
-    vector: Vectors = _encode(encoder, encoder.encode_query, [query])[0]
+    vector: Vectors = encode_queries(encoder, [query])[0]
     return vector
 
 

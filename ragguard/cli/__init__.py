@@ -11,11 +11,11 @@ from ragguard.errors import RAGGuardError
 try:
     import typer
 
-    from ragguard.cli import bench, calibrate, demo, doctor, ingest, quarantine, review, serve
+    from ragguard.cli import bench, calibrate, demo, doctor, ingest, quarantine, review, scan, serve
 except ImportError as missing:
     raise SystemExit(f"the command line needs {missing.name}; run: pip install 'ragguard-defense[demo]'") from missing
 
-COMMANDS = {"Look": (demo, doctor), "Guard": (calibrate, ingest, serve, quarantine, review), "Measure": (bench,)}
+COMMANDS = {"Look": (demo, doctor), "Guard": (scan, calibrate, ingest, serve, quarantine, review), "Measure": (bench,)}
 """By panel of the help, in the order in which a newcomer wants them."""
 
 FAILED, WRONG = 1, 2
@@ -24,7 +24,8 @@ FAILED, WRONG = 1, 2
 app = typer.Typer(
     name="ragguard",
     help="A guard around any retriever against poisoned documents.",
-    epilog="Start with: ragguard demo\n\nExit codes: 0 done, 1 failed, 2 wrong option, 3 done in part, 130 interrupted.",
+    epilog="Start with: ragguard demo\n\n"
+    "Exit codes: 0 done, 1 failed, 2 wrong option, 3 done in part, 4 found something, 130 interrupted.",
     add_completion=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",

@@ -15,7 +15,7 @@ _PATTERNS = tuple(
     re.compile(pattern, re.IGNORECASE | re.MULTILINE)
     for pattern in (
         r"<\|[a-z0-9_ ]{2,40}\|>|</?s>|<(?:start|end)_of_turn>|\[/?INST\]|<</?SYS>>|<\uff5c[^<>]{2,40}\uff5c>",
-        r"^\s*(?:system|assistant|developer)\s*:|\n\n(?:Human|Assistant):|^#{2,}\s*(?:instruction|system|response)\b",
+        r"^\s*(?:system|assistant|developer)\s*:|\n\n(?:Human|Assistant):|^#{2,}\s*(?:instruction|system|response)s?\s*(?::|$)",
         r"\b(?:ignore|disregard|forget|override)\b[^.\n]{0,30}\b(?:previous|above|prior|earlier|preceding|other|all)\b[^.\n]{0,30}"
         r"\b(?:instructions?|prompts?|rules|context|passages?|documents?|text|information)\b",
         r"\b(?:when|if|whenever)\b[^.\n]{0,20}\b(?:asked|answering|queried|prompted)\b[^.\n]{0,80}"

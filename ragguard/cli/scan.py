@@ -1,0 +1,124 @@
+"""`ragguard scan`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+from pydantic import ValidationError
+from rich.table import Table
+from rich.text import Text
+
+from ragguard.cli.options import INPUT, OUTPUT, AsJson, Model
+from ragguard.cli.show import console, working
+from ragguard.scan.visible import visible
+
+if TYPE_CHECKING:
+    from ragguard.scan import Found, Scan
+
+FOUND = 4
+"""Exit code where documents are quarantined, or flagged with --fail-on flagged."""
+
+SHOWN = 20
+"""Documents that are listed; the report and the file of verdicts have more."""
+
+EXAMPLES = (
+    "ragguard scan corpus.jsonl --report scan.html",
+    "ragguard scan incoming/ --trusted corpus.jsonl --queries queries.txt",
+    "ragguard scan incoming.parquet --trusted corpus.jsonl --verdicts verdicts.jsonl --json",
+)
+
+STYLE = {"flag": "yellow", "quarantine": "bold red"}
+
+
+def scan(
+    sources: Annotated[
+        list[str], typer.Argument(help="JSON lines, Parquet, .txt or .md files, or folders of them.", show_default=False)
+    ],
+    *,
+    trusted: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Honest documents to judge by, in the same forms. Repeat for more. Without any, the sources judge themselves.",
+            rich_help_panel=INPUT,
+        ),
+    ] = None,
+    queries: Annotated[
+        Path | None,
+        typer.Option(
+            help="What users ask: .jsonl with text, or one a line. Finds copied questions, and documents near to everything.",
+            rich_help_panel=INPUT,
+        ),
+    ] = None,
+    model: Model = None,
+    max_flagged: Annotated[float, typer.Option(help="Share of honest documents that may be flagged.")] = 0.01,
+    poisoned: Annotated[
+        float | None,
+        typer.Option(help="Share of what is judged by that may be poison: 0 with --trusted, 0.01 without.", show_default=False),
+    ] = None,
+    fail_on: Annotated[
+        Literal["quarantined", "flagged", "never"], typer.Option(help="What makes the exit code 4, for CI.")
+    ] = "quarantined",
+    report: Annotated[
+        Path | None, typer.Option(help="HTML page with what was found, marked in its text.", rich_help_panel=OUTPUT)
+    ] = None,
+    verdicts: Annotated[
+        Path | None, typer.Option(help="JSON lines: the verdict on every document.", rich_help_panel=OUTPUT)
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Judge documents before they are indexed, without any query: admit, flag or quarantine each.
+
+    Looks for odd passages, planted words, hidden text, orders to a model, and floods of near copies.
+    Exit code 4 if something is quarantined.
+    """
+    with working() as work:
+        from ragguard.gate import GateSettings
+        from ragguard.scan import Setting, run
+
+        try:
+            strict = GateSettings(max_flagged=max_flagged, poisoned=poisoned)
+        except ValidationError as error:
+            wrong = error.errors()[0]
+            option = "--" + str(wrong["loc"][0]).replace("_", "-")
+            raise typer.BadParameter(f"{wrong['msg']}, not {wrong['input']}.", param_hint=option) from error
+        setting = Setting(tuple(sources), tuple(trusted or ()), queries, model, strict, verdicts)
+        found = run(setting, work.step)
+        if report is not None:
+            from ragguard.scan.report import write_html
+
+            write_html(report, found)
+    if as_json:
+        typer.echo(json.dumps(found.as_json()))
+    else:
+        _show(found)
+        for path in (report, verdicts):
+            if path is not None:
+                console.print(f"Wrote {path}", soft_wrap=True, markup=False)
+    if (fail_on != "never" and found.quarantined) or (fail_on == "flagged" and found.flagged):
+        raise typer.Exit(FOUND)
+
+
+def _show(found: Scan) -> None:
+    by = f"{found.yardstick['documents']:,} trusted documents" if found.yardstick["trusted"] else "themselves"
+    table = Table(title=f"{found.documents:,} documents judged by {by}")
+    for column in ("document", "action", "why"):
+        table.add_column(column, overflow="fold")
+    for one in found.found[:SHOWN]:
+        verdict = one.verdict
+        table.add_row(Text(visible(verdict.document_id)), Text(verdict.action, style=STYLE[verdict.action]), _why(one))
+    if found.found:
+        console.print(table)
+        if (left := found.flagged + found.quarantined - SHOWN) > 0:
+            console.print(f"and {left:,} more: --report and --verdicts show them")
+    console.print(
+        f"{found.quarantined:,} quarantined, {found.flagged:,} flagged, {found.admitted:,} admitted of {found.documents:,} "
+        f"documents in {found.seconds} s"
+    )
+
+
+def _why(one: Found) -> Text:
+    marked = " ... ".join([part[:60] for part, is_marked in one.parts if is_marked][:2])
+    return Text(one.verdict.reason).append(f"\n{visible(marked)}" if marked else "", style="dim")

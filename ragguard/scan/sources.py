@@ -1,0 +1,54 @@
+"""Documents of files and folders, read anew each time, one after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from ragguard.errors import InvalidInputError
+from ragguard.evaluation.datasets import document
+from ragguard.ingest.reading import FORMATS, parts
+from ragguard.types import Document
+
+TEXTS = (".txt", ".md")
+"""Files that are one document each, with their path as id."""
+
+
+class Sources:
+    """JSON lines, Parquet, text files, and folders of them. Only what is being read is in memory."""
+
+    def __init__(self, sources: Sequence[str]) -> None:
+        """Look that they are there; of a folder with `corpus.jsonl` (BEIR) that file is taken, else all below that can be read.
+
+        Args:
+            sources: Paths; JSON lines and Parquet also as URLs of what fsspec opens.
+
+        Raises:
+            InvalidInputError: If something is not there, is of another format, or cannot be read.
+        """
+        self.names = tuple(sources)
+        self._texts: list[Path] = []
+        tables: list[str] = []
+        for source in dict.fromkeys(sources):
+            path = Path(source)
+            below = sorted(path.rglob("*")) if path.is_dir() and not (path / "corpus.jsonl").exists() else [path]
+            texts = [one for one in below if one.suffix.lower() in TEXTS and one.is_file()]
+            self._texts += texts
+            if not texts or any(one.suffix in FORMATS for one in below):
+                tables.append(source)
+        self._parts = parts(tables)
+
+    def __iter__(self) -> Iterator[Document]:
+        """The documents, those of tables first.
+
+        Raises:
+            InvalidInputError: If a file cannot be read, or a row is no document; the message names file and line.
+        """
+        for part in self._parts:
+            for place, row in part.read():
+                yield document(place, {"_id": place, **row})
+        for path in self._texts:
+            try:
+                yield Document(str(path), path.read_bytes().decode("utf-8"))
+            except (OSError, UnicodeDecodeError) as error:
+                raise InvalidInputError(f"{path} cannot be read: {error}; save it as UTF-8, or take it out") from error
