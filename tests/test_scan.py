@@ -25,6 +25,7 @@ from ragguard.gate import Gate, GateSettings, GateVerdict
 from ragguard.gate.copies import Copies
 from ragguard.gate.query_log import QueryLog
 from ragguard.gate.yardstick import yardstick
+from ragguard.quarantine import Quarantine
 from ragguard.scan import Scan, Setting, Sources, run
 from ragguard.scan.report import write_html
 from ragguard.testing import WordHashEncoder
@@ -270,7 +271,7 @@ def test_the_page_shows_hostile_text_as_text(scanned: tuple[Scan, Path, list[tup
     page = (folder / "page.html").read_text(encoding="utf-8")
     for active in ("<script", "src=", "@import", "url(http", "<link", "<iframe", "evil/<b>", "\u202e", "\x1b"):
         assert active not in page
-    for shown in ("&lt;script&gt;alert(1)", "[U+202E]", "[U+001B]", "<mark>", "default-src 'none'", "13 quarantined"):
+    for shown in ("&lt;script&gt;alert(1)", "⟨U+202E⟩", "⟨U+001B⟩", "<mark>", "default-src 'none'", "13 quarantined"):
         assert shown in page
     write_html(folder / "clean.html", replace(scan, found=(), quarantined=0))
     assert "Nothing." in (folder / "clean.html").read_text(encoding="utf-8")
@@ -281,8 +282,12 @@ def test_the_command_exits_with_4_where_something_is_quarantined(tmp_path: Path)
     bad = write(tmp_path / "bad.jsonl", [Document("evil", f"{HOSTILE} {DOCUMENTS[2].text}")])
     good = write(tmp_path / "good.jsonl", [Document("fine", DOCUMENTS[9].text)])
     by = ["--trusted", str(DATA), "--max-flagged", "0.02"]
-    done = runner.invoke(app, ["scan", str(bad), *by, "--report", str(tmp_path / "r.html")])
+    kept = tmp_path / "quarantine.db"
+    done = runner.invoke(app, ["scan", str(bad), *by, "--report", str(tmp_path / "r.html"), "--quarantine", str(kept)])
     assert done.exit_code == FOUND == 4, done.output
+    with Quarantine(kept, make=False) as quarantine:
+        (entry,) = quarantine.entries()
+        assert (entry.state, entry.grounds[0].document.id, entry.history[0].actor) == ("held", "evil", "scan")
     assert "quarantine" in done.stdout
     assert "\x1b[31mred" not in done.stdout
     assert (tmp_path / "r.html").exists()

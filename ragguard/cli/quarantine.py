@@ -13,7 +13,7 @@ from rich.text import Text
 from ragguard.cli.options import INPUT, AsJson
 from ragguard.cli.show import console
 from ragguard.errors import InvalidInputError
-from ragguard.review.shown import cut, marked, visible
+from ragguard.shown import cut, marked, visible
 
 if TYPE_CHECKING:
     from ragguard.quarantine import Entry, Grounds, Quarantine

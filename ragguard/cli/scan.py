@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -13,10 +15,12 @@ from rich.text import Text
 
 from ragguard.cli.options import INPUT, OUTPUT, AsJson, Model
 from ragguard.cli.show import console, working
-from ragguard.scan.visible import visible
+from ragguard.shown import visible
 
 if TYPE_CHECKING:
+    from ragguard.gate import GateVerdict
     from ragguard.scan import Found, Scan
+    from ragguard.types import Document
 
 FOUND = 4
 """Exit code where documents are quarantined, or flagged with --fail-on flagged."""
@@ -27,7 +31,7 @@ SHOWN = 20
 EXAMPLES = (
     "ragguard scan corpus.jsonl --report scan.html",
     "ragguard scan incoming/ --trusted corpus.jsonl --queries queries.txt",
-    "ragguard scan incoming.parquet --trusted corpus.jsonl --verdicts verdicts.jsonl --json",
+    "ragguard scan incoming.parquet --trusted corpus.jsonl --quarantine quarantine.db --json",
 )
 
 STYLE = {"flag": "yellow", "quarantine": "bold red"}
@@ -67,6 +71,10 @@ def scan(
     verdicts: Annotated[
         Path | None, typer.Option(help="JSON lines: the verdict on every document.", rich_help_panel=OUTPUT)
     ] = None,
+    quarantine: Annotated[
+        str | None,
+        typer.Option(help="Database in which what is quarantined is kept, for ragguard review.", rich_help_panel=OUTPUT),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Judge documents before they are indexed, without any query: admit, flag or quarantine each.
@@ -85,7 +93,8 @@ def scan(
             option = "--" + str(wrong["loc"][0]).replace("_", "-")
             raise typer.BadParameter(f"{wrong['msg']}, not {wrong['input']}.", param_hint=option) from error
         setting = Setting(tuple(sources), tuple(trusted or ()), queries, model, strict, verdicts)
-        found = run(setting, work.step)
+        with _holding(quarantine) as held:
+            found = run(setting, work.step, held)
         if report is not None:
             from ragguard.scan.report import write_html
 
@@ -99,6 +108,18 @@ def scan(
                 console.print(f"Wrote {path}", soft_wrap=True, markup=False)
     if (fail_on != "never" and found.quarantined) or (fail_on == "flagged" and found.flagged):
         raise typer.Exit(FOUND)
+
+
+@contextmanager
+def _holding(database: str | None) -> Iterator[Callable[[Document, GateVerdict], object]]:
+    """Keeps what is quarantined, where there is a place for it."""
+    if database is None:
+        yield lambda *_: None
+        return
+    from ragguard.quarantine import Quarantine
+
+    with Quarantine(database) as kept:
+        yield lambda document, verdict: kept.hold(document, verdict.verdict(), by="scan")
 
 
 def _show(found: Scan) -> None:

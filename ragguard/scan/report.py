@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ragguard.evaluation.files import write_whole
 from ragguard.scan.running import Scan
-from ragguard.scan.visible import visible
+from ragguard.shown import visible
 
 
 def write_html(path: Path, scan: Scan) -> None:

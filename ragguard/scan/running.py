@@ -98,7 +98,9 @@ class Scan:
         return {**plain, "found": [asdict(one.verdict) for one in self.found]}
 
 
-def run(setting: Setting, step: Step = lambda *_: None, held: Callable[[Document, GateVerdict], None] = lambda *_: None) -> Scan:
+def run(
+    setting: Setting, step: Step = lambda *_: None, held: Callable[[Document, GateVerdict], object] = lambda *_: None
+) -> Scan:
     """Scan documents.
 
     Args:
