@@ -223,8 +223,8 @@ class GuardedResult(Sequence[Hit]):
         removed: What a defense dropped.
         verdicts: One for each defense and candidate it was given, defenses in their order, candidates in the order they came.
         certificates: What holds for this result by construction.
-        degraded: Why the result is less guarded than configured, one sentence for each defense that failed under an explicit
-            fail-open policy; empty when every defense ran.
+        degraded: Why the result is less guarded than configured, one sentence for each defense that failed or was not done by
+            the deadline, under a policy that explicitly lets that pass; empty when every defense ran.
         contests: What kept hits of different sources disagree about; empty where nothing was found (see `ragguard.contested`).
         query_findings: What in the query itself looks like part of an attack; the ranking does not depend on it.
         approximate: Why a document may be missing that an exhaustive search would have found; empty where none can be, or where a
