@@ -64,6 +64,15 @@ class Document:
             raise InvalidInputError(f"document {self.id!r}: text must be a string, not {type(self.text).__name__}")
 
 
+def rankable(score: object) -> bool:
+    """Whether something is a finite number, and no larger than a float."""
+    known = type(score) is float or isinstance(score, Real)  # the first is ten times as fast
+    try:
+        return known and math.isfinite(score)  # type: ignore[arg-type]
+    except OverflowError:
+        return False
+
+
 @dataclass(frozen=True)
 class Hit:
     """A document as a retriever ranked it.
@@ -82,8 +91,7 @@ class Hit:
         Raises:
             InvalidInputError: If `score` is not finite.
         """
-        known = type(self.score) is float or isinstance(self.score, Real)  # the first is ten times as fast
-        if not known or not math.isfinite(self.score):
+        if not rankable(self.score):
             raise InvalidInputError(f"document {self.document.id!r}: score must be finite, not {self.score!r}")
 
     def with_text(self, text: str) -> Hit:

@@ -100,6 +100,8 @@ def _text(node: BaseNode, mode: MetadataMode) -> str:
 
 def _readings(nodes: Sequence[NodeWithScore]) -> list[MetadataMode]:
     """EMBED, and the modes in which some node holds text that its EMBED-mode text does not."""
+    if not isinstance(nodes, Sequence) or not all(isinstance(item, NodeWithScore) for item in nodes):
+        raise RetrieverError(f"expected a list of NodeWithScore, not {nodes!r:.200}")
     more = [
         mode
         for mode in (MetadataMode.LLM, MetadataMode.NONE)

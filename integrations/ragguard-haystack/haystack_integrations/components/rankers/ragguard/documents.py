@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import Any
@@ -11,7 +10,7 @@ from haystack import Document
 
 from ragguard import types
 from ragguard.errors import RetrieverError
-from ragguard.types import GuardedResult, Hit
+from ragguard.types import GuardedResult, Hit, rankable
 
 KEY = "ragguard"
 """Key of the verdicts in the `meta` of a returned document."""
@@ -37,7 +36,7 @@ def hits(found: Sequence[Document]) -> list[Hit]:
     documents = documents_of(found)
     scores = [one.score for one in found]
     for one in found:
-        if one.score is not None and not math.isfinite(one.score):
+        if one.score is not None and not rankable(one.score):
             raise RetrieverError(f"document {one.id!r} has the score {one.score}")
     given = [1 / place if None in scores or score is None else float(score) for place, score in enumerate(scores, 1)]
     return [Hit(document, score) for document, score in zip(documents, given, strict=True)]
