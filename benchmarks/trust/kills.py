@@ -69,11 +69,19 @@ def _kills(name: str, write: Write, count: int, generator: np.random.Generator, 
 
 
 def _run(name: str, old: Path, folder: Path, after: float | None) -> float | None:
-    """Seconds that the write took; None if it was killed before it was done."""
     shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(old, folder)
+    return killed(_write, (name, folder), after)
+
+
+def killed(work: Callable[..., None], arguments: tuple[Any, ...], after: float | None) -> float | None:
+    """Do work in a process that is killed some seconds after it began; None lets it go on.
+
+    Returns:
+        Seconds that the work took; None if it was killed before it was done.
+    """
     mine, its = PROCESSES.Pipe(duplex=False)
-    process = PROCESSES.Process(target=_write, args=(name, folder, its))
+    process = PROCESSES.Process(target=_tell, args=(its, work, arguments))
     process.start()
     its.close()
     mine.recv()
@@ -83,18 +91,22 @@ def _run(name: str, old: Path, folder: Path, after: float | None) -> float | Non
         process.kill()
     try:
         mine.recv()
+        return time.perf_counter() - start
     except EOFError:
         process.join()
         if process.exitcode != -signal.SIGKILL:
-            raise RuntimeError(f"the write itself failed: {name}") from None
+            raise RuntimeError(f"the work itself failed: {work} {arguments}") from None
         return None
     finally:
         process.join()
         mine.close()
-    return time.perf_counter() - start
 
 
-def _write(name: str, folder: Path, told: Connection) -> None:
+def _tell(told: Connection, work: Callable[..., None], arguments: tuple[Any, ...]) -> None:
     told.send("now")
-    WRITES[name].write(folder)
+    work(*arguments)
     told.send("done")
+
+
+def _write(name: str, folder: Path) -> None:
+    WRITES[name].write(folder)
