@@ -10,7 +10,7 @@ export HF_HUB_OFFLINE ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 export HAYSTACK_TELEMETRY_ENABLED ?= False
 
-.PHONY: setup demo test check bench nightly clean
+.PHONY: setup demo test check bench trust nightly clean
 
 setup: $(VENV)/.ready
 
@@ -37,6 +37,10 @@ check: setup
 bench: setup
 	$(BIN)/python -m benchmarks.run
 	$(BIN)/python -m benchmarks.ratios
+
+trust: setup
+	$(if $(LINKS),UV_FIND_LINKS=$(LINKS)) $(BIN)/uv pip install --quiet --python $(BIN)/python -e '.[trust]' -c constraints.txt
+	$(BIN)/python -m benchmarks.trust --out $(OUT)
 
 nightly: setup
 	$(if $(LINKS),UV_FIND_LINKS=$(LINKS)) $(BIN)/uv pip install --quiet --python $(BIN)/python -e '.[ray]' -c constraints.txt

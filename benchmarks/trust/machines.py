@@ -138,8 +138,11 @@ class IndexMachine(RuleBasedStateMachine):
             raise ValueError(f"{[hit.document.id for hit in hits]} of {names}")
 
 
-def machines(examples: int) -> None:
+def machines(examples: int) -> dict[str, int]:
     """Run both so often, of up to 25 steps each.
+
+    Returns:
+        `machine_runs`.
 
     Raises:
         ValueError: If one of them does what it must not; Hypothesis prints the steps.
@@ -149,3 +152,4 @@ def machines(examples: int) -> None:
             max_examples=examples, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck), database=None
         )
         run_state_machine_as_test(machine, settings=chosen)  # type: ignore[no-untyped-call]
+    return {"machine_runs": 2 * examples}
