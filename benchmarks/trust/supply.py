@@ -53,8 +53,10 @@ def audit(packages: dict[str, dict[str, str]]) -> dict[str, Any]:
     except (ValueError, KeyError):
         last = (done.stderr.strip().splitlines() or ["no answer"])[-1]
         return {"audited": 0, "why_not": f"pip-audit failed: {last[:200]}"}
-    known = {one["name"]: [each["id"] for each in one["vulns"]] for one in found if one.get("vulns")}
-    return {"audited": len(found), "vulnerable": known}
+    asked = [one for one in found if "skip_reason" not in one]
+    skipped = [one["skip_reason"] for one in found if "skip_reason" in one]
+    known = {one["name"]: [each["id"] for each in one["vulns"]] for one in asked if one["vulns"]}
+    return {"audited": len(asked), "not_audited": len(skipped), "why_not": "; ".join(skipped[:1]), "vulnerable": known}
 
 
 def supply() -> dict[str, Any]:
