@@ -99,7 +99,7 @@ def corruptions(count: int, seed: int = 0, say: Callable[[str], None] = print) -
         say: Called with each step.
 
     Returns:
-        `corruptions`, `silent_loads`, `crashes`, and how each was found: unchanged, computed again, or refused.
+        `corruptions`, `silent_loads`, `crashes`, and how each was found: unchanged, computed again (or every time), or refused.
     """
     found: dict[str, Counter[str]] = {}
     with tempfile.TemporaryDirectory() as made:
@@ -183,17 +183,23 @@ def _change_rows(generator: np.random.Generator, path: Path, number: int) -> Non
 def _store(folder: Path) -> str:
     """Read all, write what is missing, and read again."""
     with SQLStore(folder / DATABASE, cached=1) as store:
-        first = store.get(list(ITEMS))
-        if any(item is not None and not same(item, ITEMS[key]) for key, item in zip(ITEMS, first, strict=True)):
-            return "silent"
-        missing = {key: ITEMS[key] for key, item in zip(ITEMS, first, strict=True) if item is None}
-        if not missing:
-            return "unchanged"
-        store.put(missing)
+        first = _read(store)
+        if not first:
+            return "silent" if first is None else "unchanged"
+        store.put({key: ITEMS[key] for key in first})
     with SQLStore(folder / DATABASE, cached=1) as store:
-        again = store.get(list(ITEMS))
-    mended = all(item is not None and same(item, ITEMS[key]) for key, item in zip(ITEMS, again, strict=True))
-    return "computed again" if mended else "silent"
+        again = _read(store)
+    if again is None:
+        return "silent"
+    return "computed every time" if again else "computed again"  # the former where an index of the database is damaged
+
+
+def _read(store: SQLStore) -> list[str] | None:
+    """What is missing; None if something is there that was never written."""
+    found = dict(zip(ITEMS, store.get(list(ITEMS)), strict=True))
+    if any(item is not None and not same(item, ITEMS[key]) for key, item in found.items()):
+        return None
+    return [key for key, item in found.items() if item is None]
 
 
 def _guard(folder: Path) -> str:
