@@ -10,7 +10,7 @@ export HF_HUB_OFFLINE ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 export HAYSTACK_TELEMETRY_ENABLED ?= False
 
-.PHONY: setup demo test check docs bench nightly sbom release clean
+.PHONY: setup demo test check docs bench trust nightly sbom release clean
 
 setup: $(VENV)/.ready
 
@@ -40,6 +40,10 @@ docs: setup
 bench: setup
 	$(BIN)/python -m benchmarks.run
 	$(BIN)/python -m benchmarks.ratios
+
+trust: setup
+	$(if $(LINKS),UV_FIND_LINKS=$(LINKS)) $(BIN)/uv pip install --quiet --python $(BIN)/python -e '.[trust]' -c constraints.txt
+	$(BIN)/python -m benchmarks.trust --out $(OUT)
 
 # What is published: source and wheel of every package, checked, and installed where nothing else is.
 release: setup

@@ -8,11 +8,11 @@ from itertools import accumulate, pairwise
 
 import numpy as np
 
-from ragguard.errors import InvalidInputError
+from ragguard.errors import InvalidInputError, RAGGuardError, StoreError
 from ragguard.protocols import Encoder, EvidencePlan, EvidenceStore
 from ragguard.text import content_hash, fragments, mask_spans, merge, windows, without, words
 from ragguard.types import Evidence, Span, Vectors
-from ragguard.vectors import encode_documents
+from ragguard.vectors import NORM_TOLERANCE, encode_documents
 
 BLOCK = 512
 """Texts whose evidence is built before it is stored: what an interruption loses at most."""
@@ -45,7 +45,7 @@ class EvidenceBuilder:
 
     def missing(self, texts: Sequence[str]) -> list[str]:
         """Those of the canonical texts, each once, of which there is no evidence yet."""
-        found = zip(texts, self._store.get(self._keys(texts)), strict=True)
+        found = zip(texts, self._stored(self._keys(texts)), strict=True)
         return list(dict.fromkeys(text for text, item in found if item is None))
 
     def get(self, texts: Sequence[str]) -> list[Evidence]:
@@ -53,17 +53,18 @@ class EvidenceBuilder:
 
         Raises:
             EncoderError: If the encoder fails.
+            StoreError: If the store fails, or holds what cannot be evidence of this encoder.
         """
         keys = self._keys(texts)
-        known = dict(zip(keys, self._store.get(keys), strict=True))
+        known = dict(zip(keys, self._stored(keys), strict=True))
         missing = {key: text for key, text in zip(keys, texts, strict=True) if known[key] is None}
         names = list(missing)
         for start in range(0, len(names), BLOCK):
             block = names[start : start + BLOCK]
             built = self._plan.build([missing[key] for key in block], lambda pieces: encode_documents(self._encoder, pieces))
-            self._store.put(dict(zip(block, built, strict=True)))
+            self._keep(dict(zip(block, built, strict=True)))
             # As any later query will see it: a store may round. One that is full may have forgotten some.
-            kept = zip(self._store.get(block), built, strict=True)
+            kept = zip(self._stored(block), built, strict=True)
             known.update(zip(block, (item or fresh for item, fresh in kept), strict=True))
         return [evidence for key in keys if (evidence := known[key]) is not None]
 
@@ -75,6 +76,29 @@ class EvidenceBuilder:
         """
         for start in range(0, len(texts), BLOCK):
             self.get(texts[start : start + BLOCK])
+
+    def _stored(self, keys: Sequence[str]) -> list[Evidence | None]:
+        """What the store has, checked: whoever computes with NaN finds nothing suspicious."""
+        try:
+            found = self._store.get(keys)
+        except RAGGuardError:
+            raise
+        except Exception as error:
+            raise StoreError(f"the store of evidence failed: {error!r}") from error
+        if not isinstance(found, Sequence) or len(found) != len(keys):
+            raise StoreError(f"the store of evidence must return one item for each of {len(keys)} keys, not {found!r:.100}")
+        for key, item in zip(keys, found, strict=True):
+            if item is not None and not _is_evidence(item, self._encoder.dimension):
+                raise StoreError(f"the store of evidence returned no evidence of this encoder under {key!r}; delete it there")
+        return list(found)
+
+    def _keep(self, items: dict[str, Evidence]) -> None:
+        try:
+            self._store.put(items)
+        except RAGGuardError:
+            raise
+        except Exception as error:
+            raise StoreError(f"the store of evidence failed: {error!r}") from error
 
     def _keys(self, texts: Sequence[str]) -> list[str]:
         prefix = f"{self._encoder.name}|{self._plan.key}|"
@@ -192,6 +216,13 @@ class MaskPlan:
             _groups_of([span for (span,) in item.spans], item.vectors, self.group_similarity or 0.0)
             for item in WindowPlan().build(texts, encode)
         ]
+
+
+def _is_evidence(item: object, dimension: int) -> bool:
+    if not isinstance(item, Evidence) or item.vectors.shape != (len(item.spans), dimension):
+        return False
+    squares = np.einsum("ij,ij->i", item.vectors, item.vectors)
+    return bool((np.abs(squares - 1) <= 2 * NORM_TOLERANCE).all())
 
 
 def _groups_of(spans: Sequence[Span], vectors: Vectors, similarity: float) -> list[tuple[Span, ...]]:

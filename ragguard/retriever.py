@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import replace
 from functools import partial
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -26,7 +27,9 @@ class GuardPolicy(BaseModel):
     Attributes:
         overfetch: Candidates asked for, as a multiple of k; all our benchmarks judge 2. The work on a query grows with it.
         max_overfetch: Up to this multiple of k, more candidates are asked for while fewer than k are kept.
-        deadline_s: Seconds after which a query ends in DeadlineExceededError; None waits.
+        deadline_s: Seconds that a query has; None waits.
+        on_deadline: What happens after them. `raise`: DeadlineExceededError. `degrade`: the answer is what the defenses that were
+            done by then let pass, marked degraded; an error still where the retriever has found nothing yet.
         fail_open: If a defense raises, go on without it and mark the result degraded. The default fails closed.
         contests: Say what kept hits of different sources disagree about; a fifth of a millisecond for ten hits
             (`benchmarks/results/contested.json`), next to nothing where the query asks for no number, date, yes or no.
@@ -37,6 +40,7 @@ class GuardPolicy(BaseModel):
     overfetch: int = Field(default=2, ge=1)
     max_overfetch: int = Field(default=16, ge=1)
     deadline_s: float | None = Field(default=None, gt=0)
+    on_deadline: Literal["raise", "degrade"] = "raise"
     fail_open: bool = False
     contests: bool = True
 
@@ -93,68 +97,72 @@ class GuardedRetriever:
             InvalidInputError: If `k` is below 1 or the query has no text.
             RetrieverError: If the retriever raises or returns something else than hits.
             DefenseError: If a defense raises (unless the policy fails open).
-            DeadlineExceededError: If the deadline passes.
+            DeadlineExceededError: If the deadline passes (unless the policy degrades then).
         """
         asked, query, k = query, query_text(query), positive(k)
+        late = _Late()
         if self.policy.deadline_s is None:
-            return _with_findings(self._retrieve(query, k), asked)
-        future, give_up = deadline.start(lambda: self._retrieve(query, k))
+            return _with_findings(self._retrieve(query, k, late), asked)
+        future, give_up = deadline.start(lambda: self._retrieve(query, k, late))
         try:
             return _with_findings(future.result(self.policy.deadline_s), asked)
-        except FutureTimeoutError as error:
+        except FutureTimeoutError:
             if future.done():
                 raise  # a TimeoutError of the retriever's own
             give_up.set()
-            raise self._too_late() from error
+            return _with_findings(self._too_late(late), asked)
 
     async def aretrieve(self, query: str, k: int = 10) -> GuardedResult:
         """As `retrieve`, without blocking the event loop: the retriever is awaited, defenses run in a thread."""
         asked, query, k = query, query_text(query), positive(k)
-        work = asyncio.ensure_future(self._aretrieve(query, k))
+        late = _Late()
+        work = asyncio.ensure_future(self._aretrieve(query, k, late))
         try:
             done, _ = await asyncio.wait({work}, timeout=self.policy.deadline_s)
         finally:
             work.cancel()  # no effect on what is done; ends what is late, or whose caller was cancelled
-        if not done:
-            raise self._too_late()
-        return _with_findings(work.result(), asked)
+        return _with_findings(work.result() if done else self._too_late(late), asked)
 
-    def _too_late(self) -> DeadlineExceededError:
-        return DeadlineExceededError(
+    def _too_late(self, late: _Late) -> GuardedResult:
+        if self.policy.on_deadline == "degrade" and late.answer is not None:
+            return late.answer
+        raise DeadlineExceededError(
             f"no guarded result within {self.policy.deadline_s} s; raise deadline_s or prepare evidence ahead"
         )
 
-    def _retrieve(self, query: str, k: int) -> GuardedResult:
+    def _retrieve(self, query: str, k: int, late: _Late) -> GuardedResult:
         depth = self.policy.overfetch * k
         while True:
             try:
                 found = self._retriever.retrieve(query, depth)
             except Exception as error:
                 raise _retriever_failed(error) from error
-            result = self._defend(query, found, k)
+            result = self._defend(query, found, k, late)
             if not self._fetch_more(result, len(found), depth):
                 return result
+            late.settle(result)
             depth = min(2 * depth, self.policy.max_overfetch * k)
 
-    async def _aretrieve(self, query: str, k: int) -> GuardedResult:
+    async def _aretrieve(self, query: str, k: int, late: _Late) -> GuardedResult:
         aretrieve = getattr(self._retriever, "aretrieve", None)
         if aretrieve is None:
-            return await deadline.in_thread(lambda: self._retrieve(query, k))
+            return await deadline.in_thread(lambda: self._retrieve(query, k, late))
         depth = self.policy.overfetch * k
         while True:
             try:
                 found = await aretrieve(query, depth)
             except Exception as error:
                 raise _retriever_failed(error) from error
-            result = await deadline.in_thread(partial(self._defend, query, found, k))
+            result = await deadline.in_thread(partial(self._defend, query, found, k, late))
             if not self._fetch_more(result, len(found), depth):
                 return result
+            late.settle(result)
             depth = min(2 * depth, self.policy.max_overfetch * k)
 
     def _fetch_more(self, result: GuardedResult, found: int, depth: int) -> bool:
         return len(result.kept) < result.k and found >= depth and depth < self.policy.max_overfetch * result.k
 
-    def _defend(self, query: str, found: object, k: int) -> GuardedResult:
+    def _defend(self, query: str, found: object, k: int, late: _Late) -> GuardedResult:
         candidates, forms = _unique_hits(found)
         passed: Sequence[Hit] = [hit.with_text(forms[hit.document.id].text) for hit in candidates]
         removed: list[Hit] = []
@@ -162,7 +170,26 @@ class GuardedRetriever:
         certificates: list[Certificate] = []
         degraded: list[str] = []
         findings: dict[QueryFinding, None] = {}
-        for defense in self._defenses:
+
+        def answer(unfinished: Sequence[Defense] = ()) -> GuardedResult:
+            kept = tuple(passed[:k])
+            return GuardedResult(
+                query=query,
+                k=k,
+                candidates=tuple(candidates),
+                kept=kept,
+                reserve=tuple(passed[k:]),
+                removed=tuple(removed),
+                verdicts=tuple(verdicts),
+                certificates=tuple(certificates),
+                degraded=(*degraded, *(f"{one.name} did not run: the deadline passed" for one in unfinished)),
+                contests=_contests(query, kept, forms) if self.policy.contests else (),
+                query_findings=tuple(findings),
+            )
+
+        for place, defense in enumerate(self._defenses):
+            if self.policy.on_deadline == "degrade":
+                late.offer(answer(self._defenses[place:]))
             try:
                 result = defense(query, passed, k)
                 _check_complete(defense, passed, result)
@@ -180,20 +207,25 @@ class GuardedRetriever:
             certificates.extend(result.certificates)
             degraded.extend(result.degraded)
             findings.update(dict.fromkeys(result.query_findings))
-        kept = tuple(passed[:k])
-        return GuardedResult(
-            query=query,
-            k=k,
-            candidates=tuple(candidates),
-            kept=kept,
-            reserve=tuple(passed[k:]),
-            removed=tuple(removed),
-            verdicts=tuple(verdicts),
-            certificates=tuple(certificates),
-            degraded=tuple(degraded),
-            contests=_contests(query, kept, forms) if self.policy.contests else (),
-            query_findings=tuple(findings),
-        )
+        return answer()
+
+
+class _Late:
+    """What is answered if the deadline passes, where the policy wants an answer then; the work puts it here as it goes on."""
+
+    def __init__(self) -> None:
+        self.answer: GuardedResult | None = None
+        self._settled = False
+
+    def offer(self, answer: GuardedResult) -> None:
+        """What there is after some of the defenses, unless all were done with fewer candidates."""
+        if not self._settled:
+            self.answer = answer
+
+    def settle(self, result: GuardedResult) -> None:
+        """What all defenses let pass, of too few candidates."""
+        short = "fewer candidates were judged than asked for: the deadline passed"
+        self.answer, self._settled = replace(result, degraded=(*result.degraded, short)), True
 
 
 class Guard:
@@ -290,9 +322,8 @@ def _check_complete(defense: Defense, given: Sequence[Hit], result: GuardedResul
     """A third-party defense may not lose, add or change documents."""
     before = {hit.document.id: hit.document for hit in given}
     after = [hit.document for part in (result.kept, result.reserve, result.removed) for hit in part]
-    if len(after) != len(before) or not all(
-        before.get(document.id) is document or before.get(document.id) == document for document in after
-    ):
+    once = len(after) == len(before) == len({document.id for document in after})
+    if not once or not all(before.get(document.id) is document or before.get(document.id) == document for document in after):
         raise DefenseError(f"defense {defense.name!r} must account for every candidate exactly once, unchanged")
     if wrong := {verdict.document_id for verdict in result.verdicts} ^ before.keys():
         raise DefenseError(f"defense {defense.name!r} must give a verdict on every candidate and on no other: {sorted(wrong)}")

@@ -211,7 +211,7 @@ class SQLStore:
                 named = {_content(key): key for key in block}
                 for content, digest, *values in connection.execute(asked, {"kind": kind, "contents": list(named)}):
                     key = named.get(content, "")
-                    if bytes(digest) == _digest(key, *values):
+                    if digest == _digest(key, *values):  # not bytes(digest): a damaged one may be a number, and fill the memory
                         yield key, _evidence(*values)
                     else:
                         LOGGER.warning(f"{self.name}: evidence under {key!r} is damaged; it is computed again")

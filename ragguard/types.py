@@ -64,6 +64,15 @@ class Document:
             raise InvalidInputError(f"document {self.id!r}: text must be a string, not {type(self.text).__name__}")
 
 
+def rankable(score: object) -> bool:
+    """Whether something is a finite number, and no larger than a float."""
+    known = type(score) is float or isinstance(score, Real)  # the first is ten times as fast
+    try:
+        return known and math.isfinite(score)  # type: ignore[arg-type]
+    except OverflowError:
+        return False
+
+
 @dataclass(frozen=True)
 class Hit:
     """A document as a retriever ranked it.
@@ -82,8 +91,7 @@ class Hit:
         Raises:
             InvalidInputError: If `score` is not finite.
         """
-        known = type(self.score) is float or isinstance(self.score, Real)  # the first is ten times as fast
-        if not known or not math.isfinite(self.score):
+        if not rankable(self.score):
             raise InvalidInputError(f"document {self.document.id!r}: score must be finite, not {self.score!r}")
 
     def with_text(self, text: str) -> Hit:
@@ -223,8 +231,8 @@ class GuardedResult(Sequence[Hit]):
         removed: What a defense dropped.
         verdicts: One for each defense and candidate it was given, defenses in their order, candidates in the order they came.
         certificates: What holds for this result by construction.
-        degraded: Why the result is less guarded than configured, one sentence for each defense that failed under an explicit
-            fail-open policy; empty when every defense ran.
+        degraded: Why the result is less guarded than configured, one sentence for each defense that failed or was not done by
+            the deadline, under a policy that explicitly lets that pass; empty when every defense ran.
         contests: What kept hits of different sources disagree about; empty where nothing was found (see `ragguard.contested`).
         query_findings: What in the query itself looks like part of an attack; the ranking does not depend on it.
         approximate: Why a document may be missing that an exhaustive search would have found; empty where none can be, or where a

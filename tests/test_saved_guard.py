@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from ragguard.defenses import CalibratedGuard, CalibratedGuardSettings
+from ragguard.defenses.saved import digest
 from ragguard.demo.scenario import DATA
 from ragguard.errors import InvalidInputError
 from ragguard.evaluation.datasets import load
@@ -109,10 +110,20 @@ def test_what_does_not_belong_is_refused(path: Path, where: str, value: object, 
         for name in parents:
             inner = inner[name]
         inner[last] = value
+        del content["digest"]
+        content["digest"] = digest(content)
     else:
         content = value
     path.write_text(json.dumps(content))
     with pytest.raises(InvalidInputError, match=message):
+        loaded(path)
+
+
+def test_a_number_that_changed_is_refused(path: Path) -> None:
+    content = path.read_text()
+    number = str(json.loads(content)["calibration"]["maxima"][-1])
+    path.write_text(content.replace(number, number[:-1] + ("1" if number[-1] != "1" else "2")))
+    with pytest.raises(InvalidInputError, match="damaged; calibrate again: its digest"):
         loaded(path)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -79,6 +80,8 @@ class BaseDefense(ABC):
         judged = self.judge(query, [hits[i].with_text(forms[i].text) for i in fit], k) if fit else []
         if sorted(j.position for j in judged) != list(range(len(fit))):
             raise DefenseError(f"{self.name} must judge each of {len(fit)} candidates exactly once")
+        if not all(math.isfinite(judgement.score) for judgement in judged):
+            raise DefenseError(f"{self.name} must give every candidate a finite score")
         verdicts: dict[int, Verdict] = {
             i: Verdict(hits[i].document.id, self.name, "drop", reason, i + 1, None) for i, reason in refused.items()
         }

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from itertools import pairwise
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -14,7 +15,7 @@ from ragguard import calibration as calibrations
 from ragguard.calibration import Calibration
 from ragguard.errors import InvalidInputError
 
-FORMAT = 1
+FORMAT = 2
 """Of the file; the calibration in it has a version of its own."""
 
 Policy: TypeAlias = Literal["drop", "sanitise", "demote", "flag", "raise"]
@@ -68,7 +69,7 @@ class SavedGuard(BaseModel):
         return self
 
     def write(self, path: Path) -> None:
-        """Write as JSON; the file appears whole or not at all.
+        """Write as JSON, with a digest; the file appears whole or not at all.
 
         Raises:
             InvalidInputError: If it cannot be written.
@@ -76,7 +77,8 @@ class SavedGuard(BaseModel):
         part = path.with_name(f"{path.name}.part")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            part.write_text(self.model_dump_json(indent=1) + "\n", encoding="utf-8")
+            content = json.loads(self.model_dump_json())
+            part.write_text(json.dumps({**content, "digest": digest(content)}, indent=1) + "\n", encoding="utf-8")
             part.replace(path)
         except OSError as error:
             raise InvalidInputError(f"the guard {path} cannot be written: {error}") from error
@@ -92,7 +94,7 @@ class SavedGuard(BaseModel):
             content = json.loads(path.read_bytes())
         except OSError as error:
             raise InvalidInputError(f"the guard {path} cannot be read: {error}; make one: ragguard calibrate") from error
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise InvalidInputError(f"{path} is damaged; calibrate again: {error}") from error
         if not isinstance(content, dict) or not isinstance(content.get("calibration"), dict):
             raise InvalidInputError(f"{path} is no saved guard; make one: ragguard calibrate")
@@ -101,7 +103,14 @@ class SavedGuard(BaseModel):
             raise InvalidInputError(
                 f"{path} has format and version {versions}, this is {(FORMAT, calibrations.VERSION)}; calibrate again"
             )
+        if content.pop("digest", None) != digest(content):
+            raise InvalidInputError(f"{path} is damaged; calibrate again: its digest is not that of what it says")
         try:
             return cls.model_validate(content)
         except ValidationError as error:
             raise InvalidInputError(f"{path} is damaged; calibrate again: {error}") from error
+
+
+def digest(content: dict[str, Any]) -> str:
+    """Of what a file says without its digest: a flipped bit in a number would be another threshold. No signature."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

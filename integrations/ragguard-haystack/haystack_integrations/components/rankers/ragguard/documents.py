@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from itertools import pairwise
@@ -13,7 +12,7 @@ from haystack import Document
 from ragguard import types
 from ragguard.checks import positive
 from ragguard.errors import RetrieverError
-from ragguard.types import GuardedResult, Hit
+from ragguard.types import GuardedResult, Hit, rankable
 
 KEY = "ragguard"
 """Key of the verdicts in the `meta` of a returned document."""
@@ -66,7 +65,7 @@ def hits(found: Sequence[Document]) -> list[Hit]:
 def _scores(found: Sequence[Document]) -> list[float] | None:
     """None where one has none, or where lists were joined whose scores mean different things."""
     for one in found:
-        if one.score is not None and not math.isfinite(one.score):
+        if one.score is not None and not rankable(one.score):
             raise RetrieverError(f"document {one.id!r} has the score {one.score}")
     scores = [float(one.score) for one in found if one.score is not None]
     return scores if len(scores) == len(found) and all(a >= b for a, b in pairwise(scores)) else None

@@ -1,0 +1,131 @@
+"""What is written to disk, each with the states that it may be found in; imports no model, so that processes start quickly."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ragguard.calibration import Calibration, Scale
+from ragguard.defenses.saved import CalibratedGuardSettings, SavedGuard
+from ragguard.evaluation.files import write_whole
+from ragguard.sql_store import SQLStore
+from ragguard.text import content_hash
+from ragguard.types import Evidence, Span
+
+TEXTS = tuple(f"text number {i} of the shelf" for i in range(100))
+KEYS = tuple(f"encoder|fragments:5|{content_hash(text)}" for text in TEXTS)
+KEPT = 10
+"""Of the texts, those that a vacuum leaves."""
+
+ROWS, DIMENSION = 5, 384
+MAXIMA = 20_000
+"""Numbers in a saved guard: so many that writing it takes long enough to be interrupted."""
+
+
+def evidence(number: int, generation: int = 0, rows: int = ROWS, dimension: int = DIMENSION) -> Evidence:
+    """Of one text, the same whenever it is asked for, and another one in each generation."""
+    vectors = np.random.default_rng((number, generation)).normal(size=(rows, dimension)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    return Evidence(tuple((Span(i, i + 1 + generation),) for i in range(rows)), vectors)
+
+
+def same(one: Evidence, other: Evidence) -> bool:
+    """Whether one is the other as a store keeps it: fp16 moves a number by 2^-11 of it at most."""
+    return (
+        one.spans == other.spans
+        and one.vectors.shape == other.vectors.shape
+        and bool(np.allclose(one.vectors, other.vectors, rtol=0, atol=1e-3))
+    )
+
+
+@dataclass(frozen=True)
+class Write:
+    """A write that may be interrupted.
+
+    Attributes:
+        before: Makes what is there before it, in an empty folder.
+        write: Does it.
+        state: What is found afterwards: "old" or "new"; anything else is torn.
+    """
+
+    before: Callable[[Path], None]
+    write: Callable[[Path], None]
+    state: Callable[[Path], str]
+
+
+def _put(folder: Path, generation: int) -> None:
+    with SQLStore(folder / "evidence.db") as store:
+        store.put({key: evidence(i, generation) for i, key in enumerate(KEYS)})
+
+
+def _generation(folder: Path) -> str:
+    with SQLStore(folder / "evidence.db") as store:
+        found = store.get(KEYS)
+    for state, generation in (("old", 0), ("new", 1)):
+        if all(item is not None and same(item, evidence(i, generation)) for i, item in enumerate(found)):
+            return state
+    return "torn"
+
+
+def _filled(folder: Path) -> str:
+    with SQLStore(folder / "evidence.db") as store:
+        found = store.get(KEYS)
+    if not any(found):
+        return "old"
+    return "new" if all(item is not None and same(item, evidence(i)) for i, item in enumerate(found)) else "torn"
+
+
+def _vacuum(folder: Path) -> None:
+    with SQLStore(folder / "evidence.db") as store:
+        store.vacuum(TEXTS[:KEPT])
+
+
+def _vacuumed(folder: Path) -> str:
+    with SQLStore(folder / "evidence.db") as store:
+        found = store.get(KEYS)
+    if any(item is not None and not same(item, evidence(i)) for i, item in enumerate(found)):
+        return "torn"
+    there = [i for i, item in enumerate(found) if item is not None]
+    return "old" if len(there) == len(KEYS) else "new" if there == list(range(KEPT)) else "torn"
+
+
+def saved_guard(generation: int, maxima: int = MAXIMA) -> SavedGuard:
+    """A guard as it is saved, another one in each generation."""
+    worst = tuple(np.sort(np.random.default_rng(generation).normal(size=maxima)).tolist())
+    scales = {"echo": Scale(typical=0.1 + generation, unit=1.0, maxima=worst)}
+    calibration = Calibration(encoder="encoder", k=10, scales=scales, maxima=worst)
+    return SavedGuard(settings=CalibratedGuardSettings(), calibration=calibration)
+
+
+def _save(folder: Path, generation: int) -> None:
+    saved_guard(generation).write(folder / "guard.json")
+
+
+def _saved(folder: Path) -> str:
+    found = SavedGuard.read(folder / "guard.json")
+    return "old" if found == saved_guard(0) else "new" if found == saved_guard(1) else "torn"
+
+
+def _result(generation: int) -> str:
+    return f"generation {generation}\n" * 200_000
+
+
+def _written(folder: Path) -> str:
+    found = (folder / "results.json").read_text(encoding="utf-8")
+    return "old" if found == _result(0) else "new" if found == _result(1) else "torn"
+
+
+WRITES: Mapping[str, Write] = {
+    "store, filled": Write(lambda _: None, lambda folder: _put(folder, 0), _filled),
+    "store, overwritten": Write(lambda folder: _put(folder, 0), lambda folder: _put(folder, 1), _generation),
+    "store, vacuumed": Write(lambda folder: _put(folder, 0), _vacuum, _vacuumed),
+    "guard, saved": Write(lambda folder: _save(folder, 0), lambda folder: _save(folder, 1), _saved),
+    "result, written": Write(
+        lambda folder: write_whole(folder / "results.json", _result(0)),
+        lambda folder: write_whole(folder / "results.json", _result(1)),
+        _written,
+    ),
+}
