@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -166,9 +166,15 @@ def test_a_signed_manifest_needs_its_key(tmp_path: Path) -> None:
     assert verify(manifest, [corpus], Expected([keys.public_key(key)], generation=2)).ok
 
 
+def dying(after: int) -> Callable[..., None]:
+    """Renames so often, and then ends the process."""
+    replace, left = os.replace, iter(range(after))
+    return lambda *given: replace(*given) if next(left, None) is not None else os._exit(9)
+
+
 def test_a_kill_at_any_rename_leaves_all_or_nothing(folder: Path) -> None:
     """There are nine: four files are written whole, then the journal, then each takes its place."""
-    saved, replace, states = contents(folder), os.replace, []
+    saved, states = contents(folder), list[object]()
     for killed_at in range(10):
         for path in folder.iterdir():
             path.unlink()
@@ -176,13 +182,12 @@ def test_a_kill_at_any_rename_leaves_all_or_nothing(folder: Path) -> None:
             (folder / name).write_bytes(data)
         child = os.fork()
         if not child:
-            left = iter(range(killed_at))
-            os.replace = lambda *given: replace(*given) if next(left, None) is not None else os._exit(9)  # type: ignore[assignment]
+            os.replace = dying(killed_at)
             rollback(folder / "manifest.jsonl", files(folder), "second")
             os._exit(0)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == (9 if killed_at < 9 else 0)
         found = verify(folder / "manifest.jsonl", files(folder))
-        state = "unfinished" if journal(folder / "manifest.jsonl").exists() else found.generation
+        state: object = "unfinished" if journal(folder / "manifest.jsonl").exists() else found.generation
         states.append(state)
         assert found.ok == (state != "unfinished")
         assert state != "unfinished" or found.findings[0].kind == "unfinished"
