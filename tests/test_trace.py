@@ -6,7 +6,6 @@ import json
 import os
 import shlex
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -172,7 +171,7 @@ def dying(after: int) -> Callable[..., None]:
     return lambda *given: replace(*given) if next(left, None) is not None else os._exit(9)
 
 
-def test_a_kill_at_any_rename_leaves_all_or_nothing(folder: Path) -> None:
+def test_a_kill_at_any_rename_leaves_all_or_nothing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """There are nine: four files are written whole, then the journal, then each takes its place."""
     saved, states = contents(folder), list[object]()
     for killed_at in range(10):
@@ -182,7 +181,7 @@ def test_a_kill_at_any_rename_leaves_all_or_nothing(folder: Path) -> None:
             (folder / name).write_bytes(data)
         child = os.fork()
         if not child:
-            os.replace = dying(killed_at)
+            monkeypatch.setattr(os, "replace", dying(killed_at))
             rollback(folder / "manifest.jsonl", files(folder), "second")
             os._exit(0)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == (9 if killed_at < 9 else 0)
@@ -192,8 +191,9 @@ def test_a_kill_at_any_rename_leaves_all_or_nothing(folder: Path) -> None:
         assert found.ok == (state != "unfinished")
         assert state != "unfinished" or found.findings[0].kind == "unfinished"
         if state != 3:
-            with pytest.raises(InvalidInputError, match="interrupted") if state == "unfinished" else nullcontext():
-                rollback(folder / "manifest.jsonl", files(folder), "second", dry_run=True)
+            if state == "unfinished":
+                with pytest.raises(InvalidInputError, match="interrupted"):
+                    rollback(folder / "manifest.jsonl", files(folder), "second", dry_run=True)
             assert rollback(folder / "manifest.jsonl", files(folder), "second").finished == (state == "unfinished")
         assert verify(folder / "manifest.jsonl", files(folder), Expected(generation=3)).ok
     assert states == [2] * 5 + ["unfinished"] * 4 + [3]
@@ -230,14 +230,13 @@ def test_a_poisoned_answer_is_traced_and_its_batch_taken_out(planted: Path, caps
     [case] = [one for one in told["trace"]["without"] if (one["kind"], one["name"]) == ("batch", "upload-7")]
     assert (case["documents"], len(case["entering"])) == (["poison"], 1)
     assert {one["name"]: one["slots"] for one in told["influence"]}["dump"] in (4, 5)
-    app(shlex.split(f"{given} --queries {planted}/query.txt"), standalone_mode=False)
-    shown = capsys.readouterr().out
-    assert all(words in shown for words in ("upload-7", "brought in by", "would be there without", "Influence of each batch"))
     line = f"rollback {planted} --manifest {planted}/manifest.jsonl --batch upload-7"
     app(shlex.split(f"{line} --dry-run"), standalone_mode=False)
     assert "Would be taken out: 1 documents of batch upload-7: poison" in capsys.readouterr().out
     app(shlex.split(line), standalone_mode=False)
     assert "Generation 3" in capsys.readouterr().out
-    app(shlex.split(f"{given} --json"), standalone_mode=False)
-    after = json.loads(capsys.readouterr().out)["trace"]["results"]
-    assert [one["document"] for one in after] == [one["document"] for one in [*told["trace"]["results"][1:], *case["entering"]]]
+    app(shlex.split(f"{given} --queries {planted}/query.txt"), standalone_mode=False)
+    shown = capsys.readouterr().out
+    assert all(words in shown for words in ("brought in by", "would be there without", "Influence of each batch", "100.0%"))
+    assert all(one["document"] in shown for one in [*told["trace"]["results"][1:], *case["entering"]])
+    assert not any(words in shown for words in ("poison", "upload-7"))

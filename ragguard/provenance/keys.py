@@ -58,7 +58,8 @@ def load_private(path: Path) -> Ed25519PrivateKey:
         raise InvalidInputError(f"{path} is no private key in PEM; make one: ragguard keygen {path}") from None
     if not isinstance(key, ed25519.Ed25519PrivateKey):
         raise InvalidInputError(f"{path} is no Ed25519 key; make one: ragguard keygen {path}")
-    return key  # type: ignore[no-any-return]
+    found: Ed25519PrivateKey = key
+    return found
 
 
 def load_public(path: Path) -> str:

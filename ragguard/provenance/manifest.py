@@ -151,8 +151,8 @@ def parsed(line: bytes, place: str) -> Record:
         ManifestError: If it is not exactly what `written` writes.
     """
     try:
-        record = _RECORD.validate_json(line, strict=True)
-    except (ValidationError, ValueError):
+        record: Record | None = _RECORD.validate_json(line, strict=True)
+    except ValidationError:
         record = None
     if record is None or written(record) != line:
         raise ManifestError(f"{place} is not what a manifest has: it was damaged or changed; take the manifest from a backup")

@@ -123,14 +123,14 @@ def record(
                 raise InvalidInputError(f"{line.place} has the id {document.id!r}, which an earlier line has; give it another")
             if ledger.found % EVERY == 0:
                 step(ledger.found)
-        differing = [0, 0]
+        added = removed = 0
         for one in ledger.differences():
-            differing[0] += one.kind != "missing"
-            differing[1] += one.kind != "added"
+            added += one.kind != "missing"
+            removed += one.kind != "added"
         last = history[-1].head if history else None
         used = encoder if encoder is not None or not last else last.encoder
         uses = dict(settings if settings is not None else last.settings if last else {})
-        if last and not any(differing) and (tuple(done), used, uses) == (last.files, last.encoder, last.settings):
+        if last and not added and not removed and (tuple(done), used, uses) == (last.files, last.encoder, last.settings):
             sealed, new = history[-1], False
         else:
             with whole(manifest) as file:
@@ -139,7 +139,8 @@ def record(
             sealed.head.generation,
             sealed.hash,
             new,
-            *differing,
+            added,
+            removed,
             sealed.head.documents,
             sealed.signature.key if sealed.signature else None,
         )

@@ -39,7 +39,7 @@ class Finding:
     Attributes:
         kind: What it is about, see `Kind`.
         document: Id of the document; empty where it is about no single one, or its line cannot be read.
-        place: File and line; empty where there is none.
+        place: File and line in the corpus; empty where there is none.
         what: How it differs, in a sentence for people.
     """
 
@@ -98,13 +98,14 @@ def verify(
     """
     paths = corpus.files(sources)
     findings: list[Finding] = []
-    found, last = 0, None
+    found = 0
+    last: Sealed | None = None
     with Ledger() as ledger:
         try:
             last = replay(manifest, ledger, expected)[-1]
             looked = _findings(manifest, paths, last.head, ledger, encoder, settings, step)
         except ManifestError as error:
-            looked = iter([Finding("manifest", "", str(manifest), str(error))])
+            looked = iter([Finding("manifest", "", "", str(error))])
         for finding in looked:
             found += 1
             findings.extend([finding] if found <= TOLD else [])
@@ -152,7 +153,7 @@ def _documents(paths: Sequence[Path], files: list[File], ledger: Ledger, step: C
         try:
             document, content = line.read()
         except InvalidInputError as error:
-            yield Finding("unreadable", "", line.place, str(error))
+            yield Finding("unreadable", "", line.place, str(error).removeprefix(f"{line.place} "))
             continue
         if not ledger.find(Entry(document.id, content, None, "", None), line.place):
             yield Finding("twice", document.id, line.place, "its id is that of an earlier document")
