@@ -21,6 +21,10 @@ class ModelIntegrityError(RAGGuardError, RuntimeError):
     """Model weights are missing or do not have the checksum they must have."""
 
 
+class ManifestError(RAGGuardError, ValueError):
+    """A manifest is damaged or forged, or not the one that was asked for: too old, unsigned, or signed by somebody else."""
+
+
 class RetrieverError(RAGGuardError, RuntimeError):
     """The wrapped retriever raised, or returned what cannot be judged: no hits, ambiguous ids, nodes without end."""
 

@@ -11,11 +11,31 @@ from ragguard.errors import RAGGuardError
 try:
     import typer
 
-    from ragguard.cli import bench, calibrate, demo, doctor, ingest, quarantine, review, scan, serve
+    from ragguard.cli import (
+        bench,
+        calibrate,
+        demo,
+        doctor,
+        ingest,
+        keygen,
+        manifest,
+        quarantine,
+        review,
+        rollback,
+        scan,
+        serve,
+        trace,
+        verify,
+    )
 except ImportError as missing:
     raise SystemExit(f"the command line needs {missing.name}; run: pip install 'ragguard-defense[demo]'") from missing
 
-COMMANDS = {"Look": (demo, doctor), "Guard": (scan, calibrate, ingest, serve, quarantine, review), "Measure": (bench,)}
+COMMANDS = {
+    "Look": (demo, doctor),
+    "Guard": (scan, calibrate, ingest, serve, quarantine, review),
+    "Trace": (manifest, verify, trace, rollback, keygen),
+    "Measure": (bench,),
+}
 """By panel of the help, in the order in which a newcomer wants them."""
 
 FAILED, WRONG = 1, 2

@@ -20,6 +20,20 @@ Model: TypeAlias = Annotated[
         rich_help_panel=INPUT,
     ),
 ]
+Corpus: TypeAlias = Annotated[
+    list[Path], typer.Argument(help="Files of JSON lines with _id and text, or folders with corpus.jsonl.", show_default=False)
+]
+ManifestFile: TypeAlias = Annotated[Path, typer.Option(help="What ragguard manifest wrote.", rich_help_panel=INPUT)]
+GuardFile: TypeAlias = Annotated[
+    Path | None, typer.Option(help="What ragguard calibrate wrote, for the corpus.", rich_help_panel=INPUT)
+]
+PrivateKey: TypeAlias = Annotated[
+    Path | None, typer.Option(help="Private key to sign with, as ragguard keygen makes it.", rich_help_panel=INPUT)
+]
+Trust: TypeAlias = Annotated[
+    list[Path] | None,
+    typer.Option(help="Public key that earlier generations may be signed with, too. Repeat for more.", rich_help_panel=INPUT),
+]
 Cache: TypeAlias = Annotated[
     Path,
     typer.Option(

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from ragguard.errors import InvalidInputError
 
@@ -13,10 +17,23 @@ def write_whole(path: Path, text: str) -> None:
     Raises:
         InvalidInputError: If it cannot be written.
     """
-    part = path.with_name(f"{path.name}.part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text(text, encoding="utf-8")
-        part.replace(path)
+        with whole(path) as file:
+            file.write(text.encode("utf-8"))
     except OSError as error:
         raise InvalidInputError(f"{path} cannot be written: {error}") from error
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[BinaryIO]:
+    """A file to write bytes to, which takes the place of the old one when all is on the disk; an error leaves the old one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{path.name}.part")
+    try:
+        with part.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)

@@ -1,0 +1,74 @@
+"""`ragguard verify`."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from ragguard.cli.options import INPUT, AsJson, Corpus, GuardFile, ManifestFile
+from ragguard.cli.show import console, working
+
+EXAMPLES = (
+    "ragguard verify corpus.jsonl --manifest manifest.jsonl --key manifest.key.pub --at-least 3",
+    "ragguard verify FOLDER --manifest manifest.jsonl --guard guard.json --json",
+)
+SHOWN = 50
+"""Findings on the screen; --json has a thousand."""
+
+
+def verify(
+    sources: Corpus,
+    *,
+    manifest: ManifestFile,
+    key: Annotated[
+        list[Path] | None,
+        typer.Option(help="Public key that it must be signed with. Repeat for more: one must fit.", rich_help_panel=INPUT),
+    ] = None,
+    at_least: Annotated[int, typer.Option(min=1, help="The least that its last generation may be.")] = 1,
+    head: Annotated[str | None, typer.Option(help="A head that you remember: it must be in the manifest.")] = None,
+    guard: GuardFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compare a corpus with its manifest: what was changed, added, taken away or moved, and which document.
+
+    Exit code 1 if anything is not as recorded.
+    """
+    with working() as work:
+        from ragguard import provenance
+        from ragguard.provenance import keys
+        from ragguard.provenance.guard import used
+
+        expected = provenance.Expected([keys.load_public(one) for one in key or ()], at_least, head)
+        encoder, settings = used(guard) if guard else (None, None)
+        found = provenance.verify(
+            manifest,
+            sources,
+            expected,
+            encoder=encoder,
+            settings=settings,
+            step=lambda count: work.step("hashing documents", count),
+        )
+    if as_json:
+        typer.echo(json.dumps(asdict(found)))
+        raise typer.Exit(not found.ok)
+    table = Table.grid(padding=(0, 2))
+    for one in found.findings[:SHOWN]:
+        table.add_row(Text(one.kind, style="bold red"), Text(one.document), Text(one.place), Text(one.what))
+    console.print(table)
+    if found.found > SHOWN:
+        console.print(f"and {found.found - SHOWN} more; --json has a thousand")
+    signed = f"signed with {found.key}" if found.key else "not signed"
+    whose = "" if key or not found.key else ", which nobody vouched for: name it with --key"
+    if found.generation:
+        told = "as recorded" if found.ok else "NOT as recorded"
+        console.print(
+            f"{found.documents} documents, {told} in generation {found.generation}, {signed}{whose}", soft_wrap=True, markup=False
+        )
+        console.print(f"Its head is {found.head}", soft_wrap=True, markup=False)
+    raise typer.Exit(not found.ok)
