@@ -75,12 +75,16 @@ def test_help_and_version() -> None:
 def test_every_command_has_examples_that_can_be_read_and_json(module: Any) -> None:
     name = module.__name__.rpartition(".")[2]
     command = get_command(app).commands[name]  # type: ignore[attr-defined]
-    assert "--json" in {option for one in command.params for option in one.opts}
-    assert all(one.help for one in command.params)
+    for one in getattr(command, "commands", {"": command}).values():
+        assert "--json" in {option for param in one.params for option in param.opts}
+        assert all(param.help for param in one.params)
     mine = [shlex.split(line)[2:] for line in module.EXAMPLES if line.startswith(f"ragguard {name}")]
     assert mine
     for arguments in mine:
-        command.make_context(name, arguments)  # parses, and runs nothing
+        given, parsed = command, arguments
+        if hasattr(command, "commands"):
+            given, parsed = command.commands[arguments[0]], arguments[1:]
+        given.make_context(name, parsed)  # parses, and runs nothing
     assert f"ragguard {name}" in (DOCS / "cli.md").read_text(encoding="utf-8")
 
 
