@@ -44,7 +44,7 @@ def test_the_model_of_the_index_agrees_whatever_the_scores_are(encoder: Sentence
 
 def test_another_model_of_the_same_dimension_is_refused(encoder: SentenceTransformerEncoder, index: DenseIndex) -> None:
     model = SentenceTransformer(str(offline_model_path()), device="cpu")
-    transformer = model[0].auto_model  # type: ignore[union-attr]
+    transformer = model[0].auto_model
     transformer.encoder.layer = transformer.encoder.layer[:5]  # type: ignore[union-attr,index]
     other = SentenceTransformerEncoder(model, progress=False)
     assert other.dimension == encoder.dimension
@@ -73,7 +73,7 @@ def test_too_little_to_see_it_by_is_an_error(encoder: SentenceTransformerEncoder
 def test_a_retriever_that_fails_is_a_typed_error(encoder: SentenceTransformerEncoder) -> None:
     class Shorter:
         def retrieve(self, query: str, k: int) -> Sequence[Hit]:
-            return np.ones(128) @ np.ones(384)  # type: ignore[no-any-return]
+            return np.ones(128) @ np.ones(384)  # type: ignore[return-value]
 
     with pytest.raises(RetrieverError, match="128"):
         require_same_model(encoder, Shorter(), QUERIES)
