@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from ragguard.attacks import HiddenText, PromptInjection, QueryCopy, Target
 from ragguard.attacks.base import Budget
 from ragguard.cli import app
-from ragguard.cli.scan import FOUND
+from ragguard.cli.options import FOUND
 from ragguard.demo.scenario import DATA
 from ragguard.errors import InvalidInputError
 from ragguard.evaluation.datasets import load

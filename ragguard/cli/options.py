@@ -10,6 +10,9 @@ import typer
 INPUT, OUTPUT = "What it reads", "What it writes"
 """Panels of a command's help; what changes the work itself stays in the one of all options."""
 
+FOUND = 4
+"""Exit code of a command that looks for something, and found it; the table is in docs/cli.md."""
+
 CACHE = Path.home() / ".cache" / "ragguard"
 
 Model: TypeAlias = Annotated[

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from rich.table import Table
 from rich.text import Text
 
-from ragguard.cli.options import INPUT, OUTPUT, AsJson, Model
+from ragguard.cli.options import FOUND, INPUT, OUTPUT, AsJson, Model
 from ragguard.cli.show import console, working
 from ragguard.shown import visible
 
@@ -21,9 +21,6 @@ if TYPE_CHECKING:
     from ragguard.gate import GateVerdict
     from ragguard.scan import Found, Scan
     from ragguard.types import Document
-
-FOUND = 4
-"""Exit code where documents are quarantined, or flagged with --fail-on flagged."""
 
 SHOWN = 20
 """Documents that are listed; the report and the file of verdicts have more."""

@@ -11,7 +11,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from ragguard.cli.options import INPUT, AsJson, Corpus, GuardFile, ManifestFile
+from ragguard.cli.options import FOUND, INPUT, AsJson, Corpus, GuardFile, ManifestFile
 from ragguard.cli.show import console, working
 
 EXAMPLES = (
@@ -37,7 +37,7 @@ def verify(
 ) -> None:
     """Compare a corpus with its manifest: what was changed, added, taken away or moved, and which document.
 
-    Exit code 1 if anything is not as recorded.
+    Exit code 4 if anything is not as recorded.
     """
     with working() as work:
         from ragguard import provenance
@@ -56,7 +56,7 @@ def verify(
         )
     if as_json:
         typer.echo(json.dumps(asdict(found)))
-        raise typer.Exit(not found.ok)
+        raise typer.Exit(0 if found.ok else FOUND)
     table = Table.grid(padding=(0, 2))
     for one in found.findings[:SHOWN]:
         table.add_row(Text(one.kind, style="bold red"), Text(one.document), Text(one.place), Text(one.what))
@@ -71,4 +71,4 @@ def verify(
             f"{found.documents} documents, {told} in generation {found.generation}, {signed}{whose}", soft_wrap=True, markup=False
         )
         console.print(f"Its head is {found.head}", soft_wrap=True, markup=False)
-    raise typer.Exit(not found.ok)
+    raise typer.Exit(0 if found.ok else FOUND)
