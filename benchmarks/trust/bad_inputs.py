@@ -116,7 +116,7 @@ LISTS: Mapping[str, Any] = {
     "None in it": [None],
     "dictionaries": [{"id": "a", "text": "town", "score": 1.0}],
     "a dictionary": {"a": 1},
-    "a generator": (one for one in ()),
+    "an iterator": iter(()),
     "empty": [],
 }
 
@@ -129,7 +129,7 @@ class _Fixed:
         return self._hits
 
 
-def _core() -> Iterator[tuple[str, Callable[[], object]]]:
+def _core() -> Iterator[tuple[str, Callable[[], Any]]]:
     """What only a program can get wrong: what is made, and of what."""
     index = DenseIndex(WordHashEncoder(), backend="faiss")
     index.add(DOCUMENTS)
@@ -167,7 +167,7 @@ def _core() -> Iterator[tuple[str, Callable[[], object]]]:
         yield f"retriever: returns {what}", partial(GuardedRetriever(_Fixed(found), defenses()).retrieve, QUERY, 3)
 
 
-def _through(entry: Entry) -> Iterator[tuple[str, Callable[[], object]]]:
+def _through(entry: Entry) -> Iterator[tuple[str, Callable[[], Any]]]:
     """What comes from outside, through one entry point, each beside good documents."""
     good = [
         {"id": one.id, "text": one.text, "score": 1 - i / 10, "source": one.metadata["source"]} for i, one in enumerate(DOCUMENTS)
@@ -185,7 +185,7 @@ def _through(entry: Entry) -> Iterator[tuple[str, Callable[[], object]]]:
         yield f"hits: {what}", partial(entry.asked, QUERY, hits)
 
 
-def _commands(folder: Path) -> Iterator[tuple[str, Callable[[], object]]]:
+def _commands(folder: Path) -> Iterator[tuple[str, Callable[[], Any]]]:
     """Wrong files and options of the command line; none gets as far as a model."""
     files = {
         "binary": b"\xff\xfe\x00\x01" * 100,

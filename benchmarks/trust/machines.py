@@ -151,5 +151,5 @@ def machines(examples: int) -> dict[str, int]:
         chosen = settings(
             max_examples=examples, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck), database=None
         )
-        run_state_machine_as_test(machine, settings=chosen)  # type: ignore[no-untyped-call]
+        run_state_machine_as_test(machine, settings=chosen)
     return {"machine_runs": 2 * examples}
