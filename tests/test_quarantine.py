@@ -142,11 +142,12 @@ def test_decisions_that_nobody_can_answer_for_are_refused(
 def test_what_cannot_be_held_is_an_error(quarantine: Quarantine) -> None:
     loop: dict[str, Any] = {}
     loop["loop"] = loop
+    strange: dict[Any, int] = {("a", "b"): 1}
     for document, verdict in (
         (BAD, replace(VERDICT, document_id="another")),
         (BAD.text, VERDICT),
         (replace(BAD, metadata=loop), VERDICT),
-        (replace(BAD, metadata={("a", "b"): 1}), VERDICT),
+        (replace(BAD, metadata=strange), VERDICT),
     ):
         with pytest.raises(InvalidInputError):
             quarantine.hold(document, verdict)  # type: ignore[arg-type]

@@ -123,7 +123,7 @@ def test_a_batch_is_taken_out_and_kept(folder: Path) -> None:
     assert [one["_id"] for one in kept] == ["x0", "x1"]
     assert kept[0]["text"] == "lie"
     assert sorted(contents(folder)) == ["manifest.jsonl", "manifest.removed-3.jsonl", "one.jsonl", "two.jsonl"]
-    with pytest.raises(InvalidInputError, match="there is no batch 'second', but 'first'"):
+    with pytest.raises(InvalidInputError, match="there is no batch 'second'; among those that are: 'first'"):
         rollback(folder / "manifest.jsonl", files(folder), "second")
     with (folder / "two.jsonl").open("ab") as file:  # and the way back
         file.write(Path(done.removed).read_bytes())
@@ -217,7 +217,9 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_poisoned_answer_is_traced_and_its_batch_taken_out(planted: Path, capsys: pytest.CaptureFixture[str]) -> None:
     query = (planted / "query.txt").read_text().splitlines()[0]
-    given = f"trace {planted} --manifest {planted}/manifest.jsonl --top-k 3 --cache {planted} --query {shlex.quote(query)}"
+    given = (
+        f"trace {planted} --manifest {planted}/manifest.jsonl --top-k 3 --quota 3 --cache {planted} --query {shlex.quote(query)}"
+    )
     app(shlex.split(f"{given} --queries {planted}/query.txt --json"), standalone_mode=False)
     told = json.loads(capsys.readouterr().out)
     first = told["trace"]["results"][0]

@@ -17,7 +17,7 @@ EXAMPLES = (
     "ragguard rollback corpus.jsonl --manifest manifest.jsonl --batch 2026-11 --key manifest.key",
 )
 SHOWN = 10
-"""Ids on the screen; --json has all."""
+"""Ids on the screen; --json and the file of what was taken out have all."""
 
 
 def rollback(
@@ -65,4 +65,4 @@ def rollback(
         console.print(f"{where} {done.removed}; {done.left} documents stay.", soft_wrap=True, markup=False)
     if done.done:
         console.print(f"Generation {done.generation}. Remember its head: {done.head}", soft_wrap=True, markup=False)
-        console.print("Delete the same ids from your index or vector store; --json prints all of them.")
+        console.print("Delete the same ids from your index or vector store.")

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
@@ -13,6 +14,9 @@ from rich.text import Text
 
 from ragguard.cli.options import FOUND, INPUT, AsJson, Corpus, GuardFile, ManifestFile
 from ragguard.cli.show import console, working
+
+if TYPE_CHECKING:
+    from ragguard.provenance import Finding
 
 EXAMPLES = (
     "ragguard verify corpus.jsonl --manifest manifest.jsonl --key manifest.key.pub --at-least 3",
@@ -57,10 +61,8 @@ def verify(
     if as_json:
         typer.echo(json.dumps(asdict(found)))
         raise typer.Exit(0 if found.ok else FOUND)
-    table = Table.grid(padding=(0, 2))
-    for one in found.findings[:SHOWN]:
-        table.add_row(Text(one.kind, style="bold red"), Text(one.document), Text(one.place), Text(one.what))
-    console.print(table)
+    if not found.ok:
+        _show(found.findings)
     if found.found > SHOWN:
         console.print(f"and {found.found - SHOWN} more; --json has a thousand")
     signed = f"signed with {found.key}" if found.key else "not signed"
@@ -72,3 +74,10 @@ def verify(
         )
         console.print(f"Its head is {found.head}", soft_wrap=True, markup=False)
     raise typer.Exit(0 if found.ok else FOUND)
+
+
+def _show(findings: Sequence[Finding]) -> None:
+    table = Table.grid(padding=(0, 2))
+    for one in findings[:SHOWN]:
+        table.add_row(Text(one.kind, style="bold red"), Text(one.document), Text(one.place), Text(one.what))
+    console.print(table)

@@ -21,6 +21,9 @@ Difference: TypeAlias = Literal["added", "changed", "moved", "missing"]
 
 ENTRY = "id, content, source, batch, principal"
 
+CACHE_KB = 64_000
+"""Of the database in memory: about 200,000 documents; more are on disk."""
+
 # Strings compare byte by byte. `was` is the recorded place of a document that is as recorded.
 SCHEMA = """
 CREATE TABLE documents (id TEXT PRIMARY KEY, place INTEGER, content TEXT, source TEXT, batch TEXT, principal TEXT) WITHOUT ROWID;
@@ -52,9 +55,11 @@ class Ledger:
     """Recorded documents in their order, and those that were found in files. Close it, or use it in a `with`."""
 
     def __init__(self) -> None:
-        """Make an empty one; SQLite keeps it in a file that it deletes, as soon as it is larger than a few megabytes."""
+        """Make an empty one; SQLite keeps it in a file that it deletes, as soon as it is larger than its cache."""
         self._db = sqlite3.connect("", isolation_level=None)
-        self._db.executescript(f"PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; {SCHEMA} BEGIN;")
+        self._db.executescript(
+            f"PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -{CACHE_KB}; {SCHEMA} BEGIN;"
+        )
         self.count = 0
         self.found = 0
 

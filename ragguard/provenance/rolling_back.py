@@ -7,6 +7,7 @@ import os
 from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -22,6 +23,9 @@ from ragguard.provenance.undone import finish, journal, replace_all
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+NAMED = 10
+"""Batches that a message has."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +92,8 @@ def rollback(
         if not gone and finished:
             return RolledBack(batch, (), ledger.count, "", len(history), history[-1].hash, True, True)
         if not gone:
-            raise InvalidInputError(f"there is no batch {batch!r}, but {', '.join(map(repr, ledger.batches()))}")
+            known = ", ".join(map(repr, islice(ledger.batches(), NAMED)))
+            raise InvalidInputError(f"there is no batch {batch!r}; among those that are: {known or 'none'}")
         if aside.exists():
             raise InvalidInputError(f"{aside} is there already; name another file for what is taken out")
         paths = corpus.files(sources)

@@ -132,18 +132,18 @@ def _findings(
         yield Finding("unfinished", "", str(undone), "a rollback was interrupted: run ragguard rollback again, which ends it")
     if encoder not in (None, head.encoder):
         yield Finding("settings", "", "", f"the encoder is {encoder}, recorded is {head.encoder or 'none'}")
-    for name in sorted({*settings, *head.settings}) if settings is not None else ():
-        if settings is not None and settings.get(name) != head.settings.get(name):
-            yield Finding(
-                "settings", "", "", f"{name} is {settings.get(name)!r:.100}, recorded is {head.settings.get(name)!r:.100}"
-            )
+    given = head.settings if settings is None else settings
+    for name in sorted({*given, *head.settings}):
+        now, then = given.get(name), head.settings.get(name)
+        if now != then:
+            yield Finding("settings", "", "", f"{name} is {now!r:.100}, recorded is {then!r:.100}")
     files: list[File] = []
     as_recorded = True
     for finding in _documents(paths, files, ledger, step):
         as_recorded = False
         yield finding
     if as_recorded and tuple(files) != head.files:
-        names = [f"{path}" for path, now, then in zip(paths, files, head.files, strict=False) if now != then] or map(str, paths)
+        names = [str(path) for path, read, was in zip(paths, files, head.files, strict=False) if read != was] or map(str, paths)
         what = "every document reads as recorded, but the bytes, names or number of the files are not those that were recorded"
         yield Finding("bytes", "", ", ".join(names), what)
 
