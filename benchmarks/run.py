@@ -16,11 +16,24 @@ from benchmarks import (
     latency,
     paper_rows,
     scaling,
+    scan,
     sizing,
     sql_store,
 )
 
-MODULES = (closed_form, contested, encoders, fragment_search, language_sample, latency, paper_rows, scaling, sizing, sql_store)
+MODULES = (
+    closed_form,
+    contested,
+    encoders,
+    fragment_search,
+    language_sample,
+    latency,
+    paper_rows,
+    scaling,
+    scan,
+    sizing,
+    sql_store,
+)
 RESULTS = Path(__file__).parent / "results"
 
 
