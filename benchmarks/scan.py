@@ -21,15 +21,15 @@ from ragguard.gate.query_log import QueryLog
 from ragguard.types import Document
 
 FOLDERS = ("nq_dev", "msmarco_dev", "hotpot_dev", "scifact")
-SEED, TARGETS, BUDGET, FLAGGED, DRAWS = 0, 20, Budget(3), 0.01, 3
+SEED, TARGETS, BUDGET, FLAGGED, DRAWS = 0, 20, Budget(3), 0.01, 1
 WRITTEN = ("poisonedrag-blackbox(Q.+I)", "garag-typo", "poisonedrag-llm:gpt4")
 """Texts that come with the dataset: a copied question with a lie, honest answers with typing errors, lies alone."""
-FLIPPED = 10
-"""Targets of HotFlip, whose words take hundreds of encodings each."""
-LOGGED = 200
+LOGGED = 100
 """Queries of the log, those under attack among them."""
-SHARED = 500
-"""Honest documents on either side where a log is used: each is embedded."""
+SHARED, ASKED = 220, 20
+"""Honest documents on either side, and planted ones, where a log is used: each is embedded."""
+AMONG = 10
+"""Planted documents in a corpus that is judged by itself, about one in a hundred."""
 
 
 def measure() -> dict[str, Any]:
@@ -41,7 +41,7 @@ def measure() -> dict[str, Any]:
     model = SentenceTransformerEncoder.offline(progress=False)
     targets = datasets.targets(dataset, TARGETS, SEED)
     shared = _halves(dataset.documents, SEED)
-    made = {attack.name: attack(aimed, BUDGET) for attack, aimed in _attacks(dataset, shared[1], model, targets)}
+    made = {attack.name: attack(aimed, BUDGET) for attack, aimed in _attacks(dataset, shared[1], targets)}
     made["honest"] = []
     gate = Gate(shared[0], trusted=True, settings=GateSettings(max_flagged=FLAGGED))
     others = datasets.others(dataset, targets, LOGGED - TARGETS, SEED)
@@ -52,8 +52,8 @@ def measure() -> dict[str, Any]:
         row = {
             "attack": name,
             "trusted": _found(gate, planted or shared[1]),
-            "with_log": _found(logged, planted or shared[1][:SHARED]),
-            "itself": _itself(dataset.documents, planted),
+            "with_log": _found(logged, planted[:ASKED] or shared[1][:SHARED]),
+            "itself": _itself(shared[1], planted[:AMONG]),
         }
         rows.append(row)
         print(row, flush=True)
@@ -66,14 +66,14 @@ def measure() -> dict[str, Any]:
         max_flagged=FLAGGED,
         trusted="half of the corpus is the yardstick; the other half and the planted documents come in",
         with_log=f"{SHARED} documents are the yardstick; {LOGGED} queries, those under attack among them",
-        itself="the whole corpus with the planted documents in it, 1 % assumed to be poison",
+        itself=f"half of the corpus with {AMONG} planted documents in it, 1 % assumed to be poison",
         rows=rows,
         honest=[row for name in FOLDERS for row in _honest(name, datasets.load(Path(folder) / name).documents)],
     )
 
 
 def _attacks(
-    dataset: Dataset, passages: Sequence[Document], model: SentenceTransformerEncoder, targets: Sequence[Target]
+    dataset: Dataset, passages: Sequence[Document], targets: Sequence[Target]
 ) -> Iterable[tuple[Attack, Sequence[Target]]]:
     plain: list[Attack] = [
         attacks.QueryCopy(passages, seed=SEED),
@@ -94,7 +94,6 @@ def _attacks(
                 texts.setdefault(one.query_id, []).append(one.text)
         written = Prepared(name, "B", ThreatModel(knows=("query", "answer")), texts)
         yield written, [target for target in targets if len(texts.get(target.id, ())) >= BUDGET.documents]
-    yield attacks.HotFlip(model, passages, seed=SEED), targets[:FLIPPED]
 
 
 def _halves(documents: Sequence[Document], seed: int) -> tuple[list[Document], list[Document]]:

@@ -10,7 +10,7 @@ from typing import Any
 from benchmarks import scale_plot, scaling_plot
 
 ROOT = Path(__file__).parents[1]
-PAGES = (ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in ("encoders", "scale", "sizing", "study")))
+PAGES = (ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in ("encoders", "scale", "scan", "sizing", "study")))
 IMAGES = ROOT / "docs" / "images"
 RESULTS = Path(__file__).parent / "results"
 
@@ -357,7 +357,27 @@ def _gpu(result: dict[str, Any]) -> str:
     return _table([result["device"], "", "times its floor"], lines)
 
 
+def _scan(result: dict[str, Any]) -> str:
+    """What the ingestion gate finds, by attack and yardstick."""
+    kinds = ("trusted", "with_log", "itself")
+    lines = [
+        [row["attack"], *(f"{row[kind]['found']:.0%} ({row[kind]['quarantined']:.0%})" for kind in kinds)]
+        for row in result["rows"]
+        if row["attack"] != "honest"
+    ]
+    return _table(["found (quarantined)", "by trusted documents", "with a query log", "by itself"], lines)
+
+
+def _scan_honest(result: dict[str, Any]) -> str:
+    lines = [
+        [row["dataset"], f"{row['of']:,.0f}", f"{row['found']:.1%}", f"{row['quarantined']:.1%}"] for row in result["honest"]
+    ]
+    return _table(["honest documents of", "judged", "flagged or quarantined", "quarantined"], lines)
+
+
 TABLES = {
+    "scan": _scan,
+    "scan_honest": _scan_honest,
     "robust": _robust,
     "rests": _rests,
     "sizing": _sizing,

@@ -58,9 +58,11 @@ def test_copies_are_counted_however_many_there_are() -> None:
     assert copies.of(texts[7]) == 40
     assert [copies.of(text) for text in texts[:7]] == [0] * 7
     assert copies.of("never added to any of them") == 0
-    more = copies.copy()
-    more.add([f"{texts[0]} And so on."])
-    assert (more.settle().of(texts[0]), copies.of(texts[0])) == (1, 0)
+    more, new = Copies(copies), [f"{texts[0]} And so on{'.' * i}" for i in range(3)]
+    more.add([*new, f"{texts[7]} And so on."])
+    more.settle()
+    assert (more.of(texts[0]), more.of(new[0]), copies.of(texts[0])) == (3, 2, 0)
+    assert (more.of(texts[7]), more.of(f"{texts[7]} And so on.")) == (40, 41)
     assert texts[0] in copies
     assert f"{texts[0]} And so on." not in copies
     assert Copies().settle().of("x") == 0

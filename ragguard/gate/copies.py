@@ -27,25 +27,20 @@ class Copies:
     The near-duplicates that `CorpusModel` leaves out are found by rare word pairs, which a flood of ten copies makes common.
     """
 
-    def __init__(self) -> None:
-        """Start without documents."""
-        self._sketches: list[NDArray[np.uint64]] = []
+    def __init__(self, known: Copies | None = None) -> None:
+        """Start with the settled documents of another, or without any."""
+        self._known = len(known._settled) if known else 0
+        self._sketches: list[NDArray[np.uint64]] = [known._settled] if known else []
         self._settled: NDArray[np.uint64] = np.empty((0, BANDS + 1), dtype=np.uint64)  # by their first band
-        self._sizes: NDArray[np.int64] = np.empty(0, dtype=np.int64)
+        self._others: NDArray[np.int64] = np.empty(0, dtype=np.int64)
 
     def add(self, texts: Sequence[str]) -> None:
         """Add canonical texts; `settle` before asking."""
         if found := [sketch for text in texts if (sketch := _sketch(text)) is not None]:
             self._sketches.append(np.stack(found))
 
-    def copy(self) -> Copies:
-        """The same documents, to add others to."""
-        copied = Copies()
-        copied._sketches = [*self._sketches]
-        return copied
-
     def settle(self) -> Copies:
-        """Find what belongs together among all that was added; more can be added later, and settled again."""
+        """Find what belongs together among all that was added."""
         from scipy.sparse import coo_array  # slow to import
         from scipy.sparse.csgraph import connected_components
 
@@ -61,28 +56,32 @@ class Copies:
             others.append(order[same + 1])
         places = np.concatenate(first), np.concatenate(others)
         graph = coo_array((np.ones(len(places[0]), dtype=np.int8), places), shape=(number, number))
-        _, labels = connected_components(graph, directed=False)
+        count, labels = connected_components(graph, directed=False)
+        before, now = (np.bincount(part, minlength=count)[labels] for part in (labels[: self._known], labels[self._known :]))
+        was_there = np.arange(number) < self._known
         order = np.argsort(every[:, 0], kind="stable")
-        self._settled, self._sizes = every[order], np.bincount(labels)[labels][order]
-        self._sketches = [self._settled]
+        self._settled, self._others = every[order], np.maximum(before - was_there, now - ~was_there)[order]
         return self
 
     def of(self, text: str) -> int:
-        """How many other documents say nearly the same as a canonical text that was added; 0 for one that was not."""
-        places = self._places(_sketch(text))
-        return int(self._sizes[places.start]) - 1 if places else 0
+        """How many other documents say nearly the same as a canonical text; 0 for one that was not added.
+
+        The larger of two numbers: of those that were there before, and of those that came with it. A batch that is no larger than
+        what was there then has no more honest copies than that has among itself.
+        """
+        places = self._places(text)
+        return int(self._others[places[0]]) if len(places) else 0
 
     def __contains__(self, text: str) -> bool:
         """Whether this very text was there when it was settled."""
-        sketch = _sketch(text)
-        places = self._places(sketch)
-        return sketch is not None and bool((self._settled[places.start : places.stop, BANDS] == sketch[BANDS]).any())
+        return len(self._places(text)) > 0
 
-    def _places(self, sketch: NDArray[np.uint64] | None) -> range:
+    def _places(self, text: str) -> NDArray[np.intp]:
+        sketch = _sketch(text)
         if sketch is None:
-            return range(0)
-        first = self._settled[:, 0]
-        return range(int(np.searchsorted(first, sketch[0])), int(np.searchsorted(first, sketch[0], side="right")))
+            return np.empty(0, dtype=np.intp)
+        start, end = (int(np.searchsorted(self._settled[:, 0], sketch[0], side=side)) for side in ("left", "right"))
+        return start + np.flatnonzero(self._settled[start:end, BANDS] == sketch[BANDS])
 
 
 def _sketch(text: str) -> NDArray[np.uint64] | None:

@@ -121,7 +121,7 @@ class Gate:
         """
         source, copies = self._documents, self._copies
         if documents is not None:
-            source, copies = repeatable(documents), self._copies.copy()
+            source, copies = repeatable(documents), Copies(self._copies)
             for block in blocks(source):
                 texts = [text for one in block if not unfit(text := canonical(one.text).text)]
                 copies.add([text for text in texts if text not in self._copies])

@@ -25,8 +25,7 @@ and of 1 of 20 under HotFlip."""
 def query_findings(query: str) -> tuple[QueryFinding, ...]:
     """What in a query people do not see, and what in it speaks to a language model; needs no corpus.
 
-    About 40 microseconds for a query of ten words. Of 2,656 clean queries of four corpora six have one: one with a zero-width
-    space, and five with a Greek letter among Latin ones (kappa in NF-kB).
+    About 40 microseconds for a query of ten words. Of 2,656 clean queries of four corpora one has one, a zero-width space.
 
     Args:
         query: As it was asked, not its canonical form.
