@@ -137,10 +137,11 @@ def test_a_port_that_is_taken_is_told_before_anything_is_loaded() -> None:
 
 def test_the_exit_codes_are_those_of_the_table() -> None:
     from ragguard.cli.ingest import REFUSED
+    from ragguard.cli.scan import FOUND
 
     table = (DOCS / "cli.md").read_text(encoding="utf-8")
-    assert (FAILED, WRONG, REFUSED) == (1, 2, 3)
-    for code in (0, FAILED, WRONG, REFUSED, 130):
+    assert (FAILED, WRONG, REFUSED, FOUND) == (1, 2, 3, 4)
+    for code in (0, FAILED, WRONG, REFUSED, FOUND, 130):
         assert f"\n| {code} | " in table
 
 

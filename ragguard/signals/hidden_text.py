@@ -45,8 +45,9 @@ class HiddenText(Signal):
     """The logarithm of one more than the number of places where text is hidden.
 
     Direction controls that reorder, characters that join nothing, letters inside Latin words that only look like Latin ones,
-    markup that is not shown. Characters that show nothing at all are removed by `ragguard.text.canonical` before that. Right-to-left
-    text, emoji sequences and words of one alphabet are left alone (Boucher et al., arXiv 2106.09898; Unicode TR39).
+    markup that is not shown. Characters that show nothing at all are removed by `ragguard.text.canonical` before that.
+    Right-to-left text, emoji sequences, words of one alphabet and Greek signs (TNFα) are left alone (Boucher et al., arXiv
+    2106.09898; Unicode TR39).
     """
 
     name = "hidden text"
