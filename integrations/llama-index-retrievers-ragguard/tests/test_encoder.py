@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from llama_index.core.embeddings import MockEmbedding
-from llama_index.retrievers.ragguard import EncoderEmbedding
-from llama_index.retrievers.ragguard.encoder import EmbeddingEncoder
+from llama_index.retrievers.ragguard import EmbeddingEncoder, EncoderEmbedding
 
 from ragguard.encoders import SentenceTransformerEncoder
 from ragguard.errors import EncoderError, InvalidInputError

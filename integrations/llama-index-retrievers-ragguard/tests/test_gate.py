@@ -10,7 +10,7 @@ from llama_index.core import SimpleDirectoryReader
 from llama_index.core.ingestion import IngestionPipeline
 from llama_index.core.node_parser import SentenceSplitter
 from llama_index.core.schema import TextNode
-from llama_index.retrievers.ragguard.gate import RAGGuardGate
+from llama_index.retrievers.ragguard import RAGGuardGate
 
 from ragguard.demo.scenario import DATA
 from ragguard.errors import InvalidInputError
