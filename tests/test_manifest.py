@@ -6,6 +6,7 @@ import json
 import os
 import shlex
 import stat
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -278,6 +279,17 @@ def test_a_private_key_is_for_its_owner_and_never_told(tmp_path: Path, capsys: p
     assert "secret" not in str(error.value)
     with pytest.raises(InvalidInputError, match="is no public key in PEM"):
         keys.load_public(tmp_path / "k")
+
+
+def test_without_cryptography_only_signatures_are_missing(
+    signed: Path, manifest: Path, corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "cryptography.hazmat.primitives", None)
+    assert verify(manifest, [corpus]).ok
+    with pytest.raises(InvalidInputError, match=r"pip install 'ragguard-defense\[provenance\]'"):
+        keys.generate(tmp_path / "k", tmp_path / "k.pub")
+    with pytest.raises(InvalidInputError, match=r"pip install 'ragguard-defense\[provenance\]'"):
+        verify(signed / "manifest.jsonl", [signed / "corpus.jsonl"])
 
 
 def test_the_commands_as_a_user_runs_them(corpus: Path, pair: Path, capsys: pytest.CaptureFixture[str]) -> None:
