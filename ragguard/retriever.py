@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import replace
 from functools import partial
+from itertools import pairwise
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -294,6 +295,12 @@ def _unique_hits(found: object) -> tuple[list[Hit], dict[str, Canonical]]:
     """Each document once, at its best place, and the canonical form of its text."""
     if not isinstance(found, Sequence) or not all(isinstance(hit, Hit) for hit in found):
         raise RetrieverError(f"the wrapped retriever must return a sequence of Hit, not {found!r:.200}")
+    for before, hit in pairwise(found):
+        if hit.score > before.score:
+            raise RetrieverError(
+                f"hits must come best first, but {hit.document.id!r} scores {hit.score:g} after {before.document.id!r} with "
+                f"{before.score:g}; sort them, or give ranks where scores mean different things: 1, 1/2, 1/3"
+            )
     hits: list[Hit] = []
     forms: dict[str, Canonical] = {}
     for hit in found:

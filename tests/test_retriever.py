@@ -193,6 +193,12 @@ def test_a_retriever_that_raises_or_returns_something_else() -> None:
         GuardedRetriever(Strings(), [DropIds()]).retrieve(QUERY, 2)  # type: ignore[arg-type]
 
 
+def test_hits_that_do_not_come_best_first_are_named() -> None:
+    hits = [Hit(DOCUMENTS[0], 0.2), Hit(DOCUMENTS[1], 0.7)]
+    with pytest.raises(RetrieverError, match=f"'{DOCUMENTS[1].id}' scores 0.7 after '{DOCUMENTS[0].id}' with 0.2"):
+        Guard([DropIds()])(QUERY, hits, 1)
+
+
 def test_a_repeated_document_counts_once_and_two_texts_under_one_id_never() -> None:
     twice = [Document("a", "same"), Document("b", "other"), Document("a", "same")]
     assert ids(GuardedRetriever(Fixed(twice), [DropIds()]).retrieve(QUERY, 3)) == ["a", "b"]
