@@ -235,7 +235,12 @@ def test_in_a_browser_nothing_runs_and_nothing_is_fetched(browser: Any, served: 
     asked: list[str] = []
     dialogs: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
-    page.on("dialog", lambda dialog: (dialogs.append(dialog.message), dialog.dismiss()))
+
+    def dismiss(dialog: Any) -> None:
+        dialogs.append(dialog.message)
+        dialog.dismiss()
+
+    page.on("dialog", dismiss)
     for path in ("/", *(f"/texts/{content_key(text)}" for text in HOSTILE.values())):
         page.goto(served + path)
         assert page.title() != "RUN"
