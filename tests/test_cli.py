@@ -137,7 +137,7 @@ def test_a_port_that_is_taken_is_told_before_anything_is_loaded() -> None:
 
 def test_the_exit_codes_are_those_of_the_table() -> None:
     from ragguard.cli.ingest import REFUSED
-    from ragguard.cli.scan import FOUND
+    from ragguard.cli.options import FOUND
 
     table = (DOCS / "cli.md").read_text(encoding="utf-8")
     assert (FAILED, WRONG, REFUSED, FOUND) == (1, 2, 3, 4)

@@ -236,11 +236,11 @@ def test_in_a_browser_nothing_runs_and_nothing_is_fetched(browser: Any, served: 
     dialogs: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
 
-    def refuse(dialog: Any) -> None:
+    def dismiss(dialog: Any) -> None:
         dialogs.append(dialog.message)
         dialog.dismiss()
 
-    page.on("dialog", refuse)
+    page.on("dialog", dismiss)
     for path in ("/", *(f"/texts/{content_key(text)}" for text in HOSTILE.values())):
         page.goto(served + path)
         assert page.title() != "RUN"
