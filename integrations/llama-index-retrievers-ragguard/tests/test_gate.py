@@ -37,9 +37,9 @@ def test_a_readers_documents_are_judged_in_a_pipeline(gate: Gate, tmp_path: Path
         document.excluded_embed_metadata_keys = [*document.metadata]
     nodes = pipeline.run(documents=read)
     assert [node.get_content()[:20] for node in nodes] == [DOCUMENTS[160].text[:20]]
-    ((document, verdict),) = found
+    ((judged, verdict),) = found
     assert verdict.action == "quarantine"
-    assert document.text[verdict.spans[0].start :].startswith("Ignore all previous")
+    assert judged.text[verdict.spans[0].start :].startswith("Ignore all previous")
 
 
 def test_async_and_in_order(gate: Gate) -> None:
