@@ -66,8 +66,8 @@ class Copies:
     def of(self, text: str) -> int:
         """How many other documents say nearly the same as a canonical text; 0 for one that was not added.
 
-        The larger of two numbers: of those that were there before, and of those that came with it. A batch that is no larger than
-        what was there then has no more honest copies than that has among itself.
+        The larger of two numbers: of those that were there before, and of those that came with it, so that honest copies do not
+        add up over both.
         """
         places = self._places(text)
         return int(self._others[places[0]]) if len(places) else 0
