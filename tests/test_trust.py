@@ -63,7 +63,7 @@ def test_readers_and_a_writer_at_once() -> None:
 
 
 def test_a_store_and_an_index_do_what_they_must_in_any_order() -> None:
-    machines.machines(4)
+    machines.machines(2)
 
 
 def test_any_bytes_are_read_or_refused() -> None:
