@@ -46,7 +46,7 @@ def test_no_corruption_is_loaded_silently() -> None:
 
 
 def test_a_silent_load_would_be_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ragguard.sql_store._digest", lambda *_: b"0" * 16)
+    monkeypatch.setattr("ragguard.sql_store._digest", lambda *_, **__: b"0" * 16)
     corruptions._write(tmp_path)
     assert corruptions._damaged(tmp_path, "rows", (0,), 2 * len(corruptions.ROWS))["silent"] >= 2
 
@@ -63,7 +63,7 @@ def test_readers_and_a_writer_at_once() -> None:
 
 
 def test_a_store_and_an_index_do_what_they_must_in_any_order() -> None:
-    machines.machines(4)
+    machines.machines(2)
 
 
 def test_any_bytes_are_read_or_refused() -> None:

@@ -23,7 +23,7 @@ ZERO = (
 )
 """What must be zero, or empty."""
 
-KILLS, CORRUPTIONS, FULL_DISKS, RACE_S, MACHINES, EXAMPLES, FUZZ_S = 500, 6000, 40, 20, 100, 5000, 300
+KILLS, CORRUPTIONS, FULL_DISKS, RACE_S, MACHINES, EXAMPLES, FUZZ_S = 500, 6000, 20, 20, 100, 5000, 300
 """Full sizes; a race of 20 s each of three ways."""
 
 

@@ -63,4 +63,4 @@ def supply() -> dict[str, Any]:
     """Both."""
     packages = licences()
     copyleft = [name for name, one in packages.items() if COPYLEFT.search(one["licence"]) and "LGPL" not in one["licence"]]
-    return {"packages": packages, "copyleft": copyleft, "audit": audit(packages)}
+    return {"licences": packages, "copyleft": copyleft, "audit": audit(packages)}
