@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from benchmarks.compare_defenses import CACHE
 from ragguard.defenses import RAGPart
+from ragguard.demo.scenario import DATA
 from ragguard.encoders import OFFLINE_MODEL, SentenceTransformerEncoder
 from ragguard.evaluation import datasets, report
 from ragguard.evaluation.cache import CachedEncoder
@@ -20,7 +19,7 @@ from ragguard.store import MemoryStore
 from ragguard.text import canonical, fragments
 from ragguard.types import Document, Evidence, Hit, Span
 
-K, CANDIDATES, QUERIES, POISONED, SEED = 10, 20, 100, 3, 0
+K, CANDIDATES, POISONED, SEED = 10, 20, 3, 0
 WINDOWS = MemoryStore()
 
 
@@ -45,18 +44,14 @@ def _shared(one: Span, other: Span) -> int:
 
 
 def measure() -> dict[str, Any]:
-    """On nq_dev; the query is put before each of three random passages. Empty without data."""
-    folder = os.environ.get("RAGGUARD_DATA", "")
-    if not folder:
-        return {}
-    dataset = datasets.load(Path(folder) / "nq_dev")
+    """On the demo corpus; the query is put before each of three random passages."""
+    dataset = datasets.load(DATA)
     encoder = CachedEncoder(SentenceTransformerEncoder.offline(progress=False), CACHE)
     index = DenseIndex(encoder)
     index.add(dataset.documents)
     generator = np.random.default_rng(SEED)
     defenses = {"fragments": RAGPart.paper(encoder), "windows": FromWindows(encoder)}
-    drawn = generator.permutation(len(dataset.queries))[:QUERIES].tolist()
-    queries = [list(dataset.queries.values())[i] for i in drawn]
+    queries = list(dataset.queries.values())
     cosines: list[float] = []
     tops: dict[str, list[set[str]]] = {name: [] for name in defenses}
     hit = dict.fromkeys(defenses, 0)
@@ -85,7 +80,9 @@ def measure() -> dict[str, Any]:
         **{f"asr_at_10_{name}": count / len(queries) for name, count in hit.items()},
     }
     print(found)
-    return report.about(dataset="nq_dev", encoder=OFFLINE_MODEL, seed=SEED, queries=QUERIES, candidates=CANDIDATES, **found)
+    return report.about(
+        dataset="the demo corpus", encoder=OFFLINE_MODEL, seed=SEED, queries=len(queries), candidates=CANDIDATES, **found
+    )
 
 
 if __name__ == "__main__":
