@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -17,6 +17,7 @@ import numpy as np
 
 from ragguard import deadline
 from ragguard.errors import EncoderError, InvalidInputError, ModelIntegrityError
+from ragguard.together import Together
 from ragguard.tokenizing import Splitter, speed_up
 from ragguard.types import Vectors
 from ragguard.vectors import QUERY_CACHE
@@ -96,6 +97,7 @@ class SentenceTransformerEncoder:
         self._name = f"{_fingerprint(self._model)}@{dtype}"
         dimension = self._model.get_embedding_dimension() if hasattr(self._model, "get_embedding_dimension") else None
         self._dimension = int(dimension or self._encode_pieces(self._model.encode_document, ["a"], bar=False).shape[1])
+        self._together: Together | None = Together(partial(self._encode, self._runs.encode_query))
         self._query = lru_cache(maxsize=QUERY_CACHE)(self._encode_one_query)
 
     @classmethod
@@ -137,7 +139,7 @@ class SentenceTransformerEncoder:
     def encode_query(self, texts: Sequence[str]) -> Vectors:
         """Embed queries, with the model's query prompt if it has one; shape (len(texts), d).
 
-        A single query is remembered (the last 1,024 are).
+        A single query is remembered (the last 1,024 are), and encoded together with others that come at the same time.
 
         Raises:
             EncoderError: If the model returns vectors that are not finite or have no direction.
@@ -155,7 +157,10 @@ class SentenceTransformerEncoder:
         return self._encode(self._runs.encode_document, texts)
 
     def _encode_one_query(self, text: str) -> Vectors:
-        vector: Vectors = self._encode(self._runs.encode_query, [text])[0]
+        short = isinstance(text, str) and len(text) <= PASSAGE  # a long one must not keep others waiting
+        vector: Vectors = (
+            self._together(text).copy() if self._together and short else self._encode(self._runs.encode_query, [text])[0]
+        )
         vector.flags.writeable = False  # shared by everyone who asks again
         return vector
 

@@ -73,6 +73,7 @@ class OnnxEncoder(SentenceTransformerEncoder):
         super().__init__(model, device="cpu", batch_size=batch_size, progress=progress)
         torch_vectors = self.encode_document(PROBES)
         self._runs = _on_onnx(self._model, precision)
+        self._together = None  # texts run one by one, and threads side by side
         self._name = f"{self._name.removesuffix('float32')}onnx-{precision}"
         cosine = float((torch_vectors * self.encode_document(PROBES)).sum(axis=1).min())
         if not cosine >= AGREES[precision]:
