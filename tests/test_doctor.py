@@ -16,6 +16,7 @@ import sqlalchemy as sa
 
 from ragguard import doctor
 from ragguard.defenses import CalibratedGuard
+from ragguard.defenses.saved import digest
 from ragguard.demo.scenario import DATA
 from ragguard.doctor import Finding, examine
 from ragguard.encoders import SentenceTransformerEncoder
@@ -58,8 +59,10 @@ def guard(saved: Path, encoder: SentenceTransformerEncoder, tmp_path: Path) -> P
 
 def changed(path: Path, folder: Path, *changes: tuple[str, str, Any]) -> Path:
     content = json.loads(path.read_text())
+    del content["digest"]
     for part, key, value in changes:
         content[part][key] = value
+    content["digest"] = digest(content)
     made = folder / f"{'-'.join(key for _, key, _ in changes)}.json"
     made.write_text(json.dumps(content))
     return made
