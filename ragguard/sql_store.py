@@ -94,8 +94,8 @@ class SQLStore:
         Args:
             database: A path of an SQLite file, or an SQLAlchemy URL, such as `postgresql+psycopg://user@host/name`.
             precision: Of the vectors on disk, which is also what is returned right after they were computed. fp16 takes half the
-                room, int8 a quarter; of both no verdict of 8,000 of the default guard on nq_dev changes, but int8 moves suspicion by
-                up to .36 where honest documents end at 1 (`benchmarks/results/sql_store.json`).
+                room, int8 a quarter; of both no verdict of 8,000 of the default guard on nq_dev changes, but int8 moves suspicion
+                by up to .36 where honest documents end at 1 (`benchmarks/results/sql_store.json`).
             cached: Texts whose evidence is kept in memory, too; the least recently used goes first.
 
         Raises:
