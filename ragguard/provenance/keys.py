@@ -50,8 +50,9 @@ def load_private(path: Path) -> Ed25519PrivateKey:
         InvalidInputError: If it is missing, encrypted, or no Ed25519 key. The message never has what is in the file.
     """
     ed25519, serialization = _cryptography()
+    content = _read(path)
     try:
-        key = serialization.load_pem_private_key(_read(path), password=None)
+        key = serialization.load_pem_private_key(content, password=None)
     except TypeError:
         raise InvalidInputError(f"the private key {path} is encrypted; give one that is not, with mode 600") from None
     except Exception:
@@ -69,10 +70,9 @@ def load_public(path: Path) -> str:
         InvalidInputError: If it is missing, or no Ed25519 key.
     """
     ed25519, serialization = _cryptography()
+    content = _read(path)
     try:
-        key = serialization.load_pem_public_key(_read(path))
-    except InvalidInputError:
-        raise
+        key = serialization.load_pem_public_key(content)
     except Exception:
         raise InvalidInputError(f"{path} is no public key in PEM; ragguard keygen writes it beside the private one") from None
     if not isinstance(key, ed25519.Ed25519PublicKey):
