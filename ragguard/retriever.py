@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from concurrent.futures import TimeoutError as FutureTimeoutError
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import partial
 from itertools import pairwise
@@ -16,10 +17,15 @@ from ragguard import deadline
 from ragguard.checks import positive, query_text
 from ragguard.contested import contests
 from ragguard.errors import DeadlineExceededError, DefenseError, InvalidInputError, RAGGuardError, RetrieverError
+from ragguard.observing import Observers
+from ragguard.progress import Progress, watched
 from ragguard.protocols import Defense, Retriever
 from ragguard.signals.query import query_findings
 from ragguard.text import Canonical, canonical
 from ragguard.types import Certificate, Contest, GuardedResult, Hit, QueryFinding, Side, Verdict
+
+SEARCH = "search"
+"""Name of the stage in which the wrapped retriever works."""
 
 
 class GuardPolicy(BaseModel):
@@ -58,16 +64,24 @@ class GuardedRetriever:
     Holds no state per query; safe to use from many threads if the retriever and the defenses are.
     """
 
-    def __init__(self, retriever: Retriever, defenses: Sequence[Defense], policy: GuardPolicy | None = None) -> None:
+    def __init__(
+        self,
+        retriever: Retriever,
+        defenses: Sequence[Defense],
+        policy: GuardPolicy | None = None,
+        *,
+        observers: Observers | None = None,
+    ) -> None:
         """Wrap a retriever.
 
         Args:
             retriever: What finds candidates. If it has a method `aretrieve`, `aretrieve` here awaits it.
             defenses: Applied in turn; each judges what the one before let pass.
             policy: None takes the defaults.
+            observers: Are told what becomes of each query, after it was answered; None tells nobody.
 
         Raises:
-            InvalidInputError: If there are no defenses, or something is not a retriever or a defense.
+            InvalidInputError: If there are no defenses, or something is not a retriever, a defense, a policy or `Observers`.
         """
         if not isinstance(defenses, Sequence):
             raise InvalidInputError(f"defenses must be a list, not {type(defenses).__name__}")
@@ -80,7 +94,10 @@ class GuardedRetriever:
                 raise InvalidInputError(f"{defense!r} is not a defense: it needs a name and __call__(query, hits, k)")
         if not isinstance(policy, GuardPolicy | None):
             raise InvalidInputError(f"policy must be a GuardPolicy, not {policy!r}")
+        if not isinstance(observers, Observers | None):
+            raise InvalidInputError(f"observers must be Observers([...]), not {observers!r:.200}")
         self._retriever = retriever
+        self.observers = observers
         self._defenses = tuple(defenses)
         self.policy = policy or GuardPolicy()
 
@@ -101,69 +118,80 @@ class GuardedRetriever:
             DeadlineExceededError: If the deadline passes (unless the policy degrades then).
         """
         asked, query, k = query, query_text(query), positive(k)
-        late = _Late()
-        if self.policy.deadline_s is None:
-            return _with_findings(self._retrieve(query, k, late), asked)
-        future, give_up = deadline.start(lambda: self._retrieve(query, k, late))
-        try:
-            return _with_findings(future.result(self.policy.deadline_s), asked)
-        except FutureTimeoutError:
-            if future.done():
-                raise  # a TimeoutError of the retriever's own
-            give_up.set()
-            return _with_findings(self._too_late(late), asked)
+        with self._watched(asked, k) as progress:
+            found = self._in_time(query, k, progress)
+            progress.result = _with_findings(found, asked)
+            return progress.result
 
     async def aretrieve(self, query: str, k: int = 10) -> GuardedResult:
         """As `retrieve`, without blocking the event loop: the retriever is awaited, defenses run in a thread."""
         asked, query, k = query, query_text(query), positive(k)
-        late = _Late()
-        work = asyncio.ensure_future(self._aretrieve(query, k, late))
-        try:
-            done, _ = await asyncio.wait({work}, timeout=self.policy.deadline_s)
-        finally:
-            work.cancel()  # no effect on what is done; ends what is late, or whose caller was cancelled
-        return _with_findings(work.result() if done else self._too_late(late), asked)
+        with self._watched(asked, k) as progress:
+            work = asyncio.ensure_future(self._aretrieve(query, k, progress))
+            try:
+                done, _ = await asyncio.wait({work}, timeout=self.policy.deadline_s)
+            finally:
+                work.cancel()  # no effect on what is done; ends what is late, or whose caller was cancelled
+            progress.result = _with_findings(work.result() if done else self._too_late(progress), asked)
+            return progress.result
 
-    def _too_late(self, late: _Late) -> GuardedResult:
-        if self.policy.on_deadline == "degrade" and late.answer is not None:
-            return late.answer
+    def _watched(self, asked: str, k: int) -> AbstractContextManager[Progress]:
+        return watched(self.observers, asked, k, self._defenses, self.policy)
+
+    def _in_time(self, query: str, k: int, progress: Progress) -> GuardedResult:
+        if self.policy.deadline_s is None:
+            return self._retrieve(query, k, progress)
+        future, give_up = deadline.start(lambda: self._retrieve(query, k, progress))
+        try:
+            return future.result(self.policy.deadline_s)
+        except FutureTimeoutError:
+            if future.done():
+                raise  # a TimeoutError of the retriever's own
+            give_up.set()
+            return self._too_late(progress)
+
+    def _too_late(self, progress: Progress) -> GuardedResult:
+        if self.policy.on_deadline == "degrade" and progress.late is not None:
+            return progress.late
         raise DeadlineExceededError(
             f"no guarded result within {self.policy.deadline_s} s; raise deadline_s or prepare evidence ahead"
         )
 
-    def _retrieve(self, query: str, k: int, late: _Late) -> GuardedResult:
+    def _retrieve(self, query: str, k: int, progress: Progress) -> GuardedResult:
         depth = self.policy.overfetch * k
         while True:
             try:
-                found = self._retriever.retrieve(query, depth)
+                with progress.stage(SEARCH):
+                    found = self._retriever.retrieve(query, depth)
             except Exception as error:
                 raise _retriever_failed(error) from error
-            result = self._defend(query, found, k, late)
+            result = self._defend(query, found, k, progress)
             if not self._fetch_more(result, len(found), depth):
                 return result
-            late.settle(result)
+            progress.settle(result)
             depth = min(2 * depth, self.policy.max_overfetch * k)
 
-    async def _aretrieve(self, query: str, k: int, late: _Late) -> GuardedResult:
+    async def _aretrieve(self, query: str, k: int, progress: Progress) -> GuardedResult:
         aretrieve = getattr(self._retriever, "aretrieve", None)
         if aretrieve is None:
-            return await deadline.in_thread(lambda: self._retrieve(query, k, late))
+            return await deadline.in_thread(lambda: self._retrieve(query, k, progress))
         depth = self.policy.overfetch * k
         while True:
             try:
-                found = await aretrieve(query, depth)
+                with progress.stage(SEARCH):
+                    found = await aretrieve(query, depth)
             except Exception as error:
                 raise _retriever_failed(error) from error
-            result = await deadline.in_thread(partial(self._defend, query, found, k, late))
+            result = await deadline.in_thread(partial(self._defend, query, found, k, progress))
             if not self._fetch_more(result, len(found), depth):
                 return result
-            late.settle(result)
+            progress.settle(result)
             depth = min(2 * depth, self.policy.max_overfetch * k)
 
     def _fetch_more(self, result: GuardedResult, found: int, depth: int) -> bool:
         return len(result.kept) < result.k and found >= depth and depth < self.policy.max_overfetch * result.k
 
-    def _defend(self, query: str, found: object, k: int, late: _Late) -> GuardedResult:
+    def _defend(self, query: str, found: object, k: int, progress: Progress) -> GuardedResult:
         candidates, forms = _unique_hits(found)
         passed: Sequence[Hit] = [hit.with_text(forms[hit.document.id].text) for hit in candidates]
         removed: list[Hit] = []
@@ -190,9 +218,10 @@ class GuardedRetriever:
 
         for place, defense in enumerate(self._defenses):
             if self.policy.on_deadline == "degrade":
-                late.offer(answer(self._defenses[place:]))
+                progress.offer(answer(self._defenses[place:]))
             try:
-                result = defense(query, passed, k)
+                with progress.stage(defense.name):
+                    result = defense(query, passed, k)
                 _check_complete(defense, passed, result)
                 explained = [_to_original(verdict, forms[verdict.document_id]) for verdict in result.verdicts]
             except Exception as error:
@@ -211,41 +240,27 @@ class GuardedRetriever:
         return answer()
 
 
-class _Late:
-    """What is answered if the deadline passes, where the policy wants an answer then; the work puts it here as it goes on."""
-
-    def __init__(self) -> None:
-        self.answer: GuardedResult | None = None
-        self._settled = False
-
-    def offer(self, answer: GuardedResult) -> None:
-        """What there is after some of the defenses, unless all were done with fewer candidates."""
-        if not self._settled:
-            self.answer = answer
-
-    def settle(self, result: GuardedResult) -> None:
-        """What all defenses let pass, of too few candidates."""
-        short = "fewer candidates were judged than asked for: the deadline passed"
-        self.answer, self._settled = replace(result, degraded=(*result.degraded, short)), True
-
-
 class Guard:
     """Defenses as a function of a query and hits, for programs that retrieve in their own way.
 
     As `GuardedRetriever`, but for filling up: what was given is all there is.
     """
 
-    def __init__(self, defenses: Sequence[Defense], policy: GuardPolicy | None = None) -> None:
+    def __init__(
+        self, defenses: Sequence[Defense], policy: GuardPolicy | None = None, *, observers: Observers | None = None
+    ) -> None:
         """Bind defenses.
 
         Args:
             defenses: Applied in turn; each judges what the one before let pass.
             policy: None takes the defaults.
+            observers: Are told what becomes of each query, after it was answered; None tells nobody.
 
         Raises:
-            InvalidInputError: If there are no defenses, or something is not a defense or a policy.
+            InvalidInputError: If there are no defenses, or something is not a defense, a policy or `Observers`.
         """
-        checked = GuardedRetriever(_Given([]), defenses, policy).policy
+        checked = GuardedRetriever(_Given([]), defenses, policy, observers=observers).policy
+        self.observers = observers
         self._defenses, self._policy = defenses, checked.model_copy(update={"max_overfetch": checked.overfetch})
 
     def __call__(self, query: str, hits: Sequence[Hit], k: int = 10) -> GuardedResult:
@@ -264,7 +279,7 @@ class Guard:
 
     def over(self, retriever: Retriever) -> GuardedRetriever:
         """The same around a retriever that is asked once a query, so that the deadline is for its search, too."""
-        return GuardedRetriever(retriever, self._defenses, self._policy)
+        return GuardedRetriever(retriever, self._defenses, self._policy, observers=self.observers)
 
 
 class _Given:

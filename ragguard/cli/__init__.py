@@ -12,6 +12,7 @@ try:
     import typer
 
     from ragguard.cli import (
+        audit,
         bench,
         calibrate,
         demo,
@@ -33,7 +34,7 @@ except ImportError as missing:
 COMMANDS = {
     "Look": (demo, doctor),
     "Guard": (scan, calibrate, ingest, serve, quarantine, review),
-    "Trace": (manifest, verify, trace, rollback, keygen),
+    "Trace": (audit, manifest, verify, trace, rollback, keygen),
     "Measure": (bench,),
 }
 """By panel of the help, in the order in which a newcomer wants them."""

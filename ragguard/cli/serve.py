@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from ragguard.audit import AuditLog
 from ragguard.cli.listening import LISTEN, LOOPBACK, listen, url
-from ragguard.cli.options import INPUT, AsJson, Model
+from ragguard.cli.options import INPUT, OUTPUT, AsJson, Model
 from ragguard.cli.show import console, working
 from ragguard.errors import InvalidInputError
+from ragguard.observing import Observer, Observers
 from ragguard.serve.limits import DEADLINE_S, RATE
 
 EXAMPLES = (
     "ragguard serve guard.json corpus.jsonl",
     "ragguard serve guard.json corpus.jsonl --store evidence.db --quota 2 --port 9000",
+    "ragguard serve guard.json corpus.jsonl --audit audit.jsonl --metrics",
     "curl http://127.0.0.1:8377/health",
 )
 
@@ -38,6 +43,14 @@ def serve(
     ] = None,
     rate: Annotated[int, typer.Option(min=1, help="Requests a second from one address; more are answered 429.")] = RATE,
     deadline: Annotated[float, typer.Option(min=0.1, help="Seconds a query may take; then it is answered 504.")] = DEADLINE_S,
+    audit: Annotated[
+        Path | None,
+        typer.Option(help="Append a record of each decision here; see ragguard audit.", rich_help_panel=OUTPUT),
+    ] = None,
+    texts: Annotated[
+        bool, typer.Option("--audit-texts", help="Queries and documents' texts, too.", rich_help_panel=OUTPUT)
+    ] = False,
+    metrics: Annotated[bool, typer.Option("--metrics", help="Answer GET /metrics, for Prometheus.")] = False,
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.", rich_help_panel=LISTEN)] = PORT,
     expose: Annotated[
         str | None,
@@ -62,9 +75,12 @@ def serve(
             from ragguard.serve.loading import load
         except ImportError as missing:
             raise InvalidInputError(f"serving needs {missing.name}; run: pip install 'ragguard-defense[serve]'") from missing
+        observers, counted = observing(audit, texts, metrics)
         listening = listen(expose or LOOPBACK, port)
-        loaded = load(guard, corpus, model=model, quota=quota, store=store, deadline_s=deadline, step=work.step)
-    app = application(loaded, rate=rate, hosts=["*"] if expose else LOCAL)
+        loaded = load(
+            guard, corpus, model=model, quota=quota, store=store, deadline_s=deadline, observers=observers, step=work.step
+        )
+    app = application(loaded, rate=rate, hosts=["*"] if expose else LOCAL, metrics=counted)
     if as_json:
         typer.echo(
             json.dumps({"url": url(listening), "defenses": loaded.defenses, "documents": loaded.documents, "model": loaded.model})
@@ -80,3 +96,26 @@ def serve(
         )
     config = uvicorn.Config(app, log_config=None, access_log=False, server_header=False)
     uvicorn.Server(config).run(sockets=[listening])
+
+
+def observing(audit: Path | None, texts: bool, metrics: bool) -> tuple[Observers | None, Callable[[], bytes] | None]:
+    """Who is told of decisions, and what counts them.
+
+    Raises:
+        InvalidInputError: If the log cannot be written, or a package is missing.
+    """
+    observers: list[Observer] = []
+    counted = None
+    if audit is not None:
+        observers.append(AuditLog(audit, texts=texts))
+    if metrics:
+        try:
+            from prometheus_client import CollectorRegistry, generate_latest
+
+            from ragguard.telemetry import Prometheus
+        except ImportError as missing:
+            raise InvalidInputError("--metrics needs Prometheus: pip install 'ragguard-defense[telemetry]'") from missing
+        registry = CollectorRegistry()
+        observers.append(Prometheus(registry))
+        counted = partial(generate_latest, registry)
+    return Observers(observers) if observers else None, counted

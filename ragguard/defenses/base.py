@@ -8,6 +8,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import Any
+
+from pydantic import BaseModel
 
 from ragguard.checks import positive
 from ragguard.errors import DefenseError, InvalidInputError
@@ -136,6 +139,11 @@ class BaseDefense(ABC):
         Raises:
             EncoderError: If the encoder fails.
         """
+
+    def describe(self) -> Mapping[str, Any]:
+        """What verdicts depend on besides query, candidates and code, as JSON: for audit records. Here: the settings."""
+        settings = getattr(self, "settings", None)
+        return {"settings": settings.model_dump(mode="json")} if isinstance(settings, BaseModel) else {}
 
     def certificates(self, candidates: int, k: int) -> tuple[Certificate, ...]:  # noqa: ARG002
         """What holds by construction for a result from that many candidates. Nothing by default."""

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -14,7 +17,7 @@ from ragguard.calibration import Calibration, Drift, checked_k, corpus_hash, par
 from ragguard.checks import an_encoder, query_text
 from ragguard.defenses.base import BaseDefense, Judgement, judgeable
 from ragguard.defenses.calibrating import build, calibrate, refuse_outlier
-from ragguard.defenses.saved import CalibratedGuardSettings, Policy, SavedGuard
+from ragguard.defenses.saved import CalibratedGuardSettings, Policy, SavedGuard, digest
 from ragguard.derived import DerivedQuery, WithoutCopies, derived_queries, enough
 from ragguard.errors import DefenseError, InvalidInputError
 from ragguard.evidence import EvidenceBuilder, WholePlan
@@ -168,6 +171,24 @@ class CalibratedGuard(BaseDefense):
         found = found.model_copy(update={"documents": count, "corpus": corpus_name, "derived": bool(derived)})
         loss = {"max_clean_query_loss": max_clean_query_loss, "confident": confident, "poisoned": poisoned}
         return cls(encoder, corpus, made, found, policy=policy, store=store, rare=RareWords(known), **loss)  # type: ignore[arg-type]
+
+    def describe(self) -> Mapping[str, Any]:
+        """Settings, threshold, each signal's scale (typical score, unit), digests of the calibration file and its corpus."""
+        return self._described
+
+    @cached_property
+    def _described(self) -> Mapping[str, Any]:
+        found = self.calibration
+        saved = SavedGuard(settings=self.settings, calibration=found).model_dump_json()
+        return {
+            **super().describe(),
+            "encoder": found.encoder,
+            "k": found.k,
+            "threshold": self.threshold,
+            "scales": {name: [one.typical, one.unit] for name, one in sorted(found.scales.items())},
+            "calibration": digest(json.loads(saved)),
+            "corpus": found.corpus,
+        }
 
     def save(self, path: Path | str) -> None:
         """Write settings and calibration as JSON, for `load`; whoever can change the file can switch the guard off.

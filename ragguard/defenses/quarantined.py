@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from ragguard.defenses.base import BaseDefense, Judgement
 from ragguard.errors import InvalidInputError
@@ -25,6 +25,10 @@ class Quarantined(BaseDefense):
     def __init__(self, quarantine: Quarantine) -> None:
         """Bind a quarantine; what is decided there holds from the next query on."""
         self._quarantine = quarantine
+
+    def describe(self) -> Mapping[str, Any]:
+        """Which database; what is in it changes."""
+        return {"quarantine": self._quarantine.name}
 
     def judge(self, query: str, hits: Sequence[Hit], k: int) -> Sequence[Judgement]:  # noqa: ARG002
         """Drop what is in quarantine; the order stays as it is.
@@ -71,6 +75,10 @@ class Holding(BaseDefense):
     def judge(self, query: str, hits: Sequence[Hit], k: int) -> Sequence[Judgement]:
         """As the defense."""
         return self._defense.judge(query, hits, k)
+
+    def describe(self) -> Mapping[str, Any]:
+        """As the defense."""
+        return self._defense.describe()
 
     def prepare(self, documents: Sequence[Document]) -> None:
         """As the defense."""

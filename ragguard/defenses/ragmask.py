@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -89,6 +90,10 @@ class RAGMask(BaseDefense):
     def prepare(self, documents: Sequence[Document]) -> None:
         """Embed the masked forms of documents ahead of queries."""
         self._masks.prepare(judgeable(documents))
+
+    def describe(self) -> Mapping[str, Any]:
+        """Settings and encoder."""
+        return {**super().describe(), "encoder": self._encoder.name}
 
     def judge(self, query: str, hits: Sequence[Hit], k: int) -> Sequence[Judgement]:
         """Rank by the similarity of what is left, ties by content hash."""

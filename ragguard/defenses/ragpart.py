@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -104,6 +105,10 @@ class RAGPart(BaseDefense):
     def prepare(self, documents: Sequence[Document]) -> None:
         """Embed the fragments of documents ahead of queries."""
         self._evidence.prepare(judgeable(documents))
+
+    def describe(self) -> Mapping[str, Any]:
+        """Settings and encoder."""
+        return {**super().describe(), "encoder": self.encoder.name}
 
     def fragments(self, texts: Sequence[str]) -> list[Evidence]:
         """Fragment evidence of canonical texts."""

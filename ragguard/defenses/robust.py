@@ -6,6 +6,7 @@ A bounded-influence estimate (Hampel, "The influence curve and its role in robus
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -134,6 +135,10 @@ class RobustScore(BaseDefense):
     def prepare(self, documents: Sequence[Document]) -> None:
         """Embed windows ahead of queries; nothing is left to do where `CalibratedGuard` has the same store."""
         self._windows.get(judgeable(documents))
+
+    def describe(self) -> Mapping[str, Any]:
+        """Settings and encoder."""
+        return {**super().describe(), "encoder": self._encoder.name}
 
     def judge(self, query: str, hits: Sequence[Hit], k: int) -> Sequence[Judgement]:  # noqa: ARG002
         """Rank by the bounded similarity; what is equal keeps its order."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from fastapi import FastAPI
 from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.responses import Response
 
 from ragguard import __version__
 from ragguard.calibration import checked_k
@@ -34,7 +35,14 @@ class _Described(FastAPI):
         return document
 
 
-def application(loaded: Loaded, *, rate: int = RATE, at_once: int = AT_ONCE, hosts: Sequence[str] = LOCAL) -> FastAPI:
+def application(
+    loaded: Loaded,
+    *,
+    rate: int = RATE,
+    at_once: int = AT_ONCE,
+    hosts: Sequence[str] = LOCAL,
+    metrics: Callable[[], bytes] | None = None,
+) -> FastAPI:
     """An ASGI application around a guard.
 
     Args:
@@ -42,6 +50,7 @@ def application(loaded: Loaded, *, rate: int = RATE, at_once: int = AT_ONCE, hos
         rate: Requests a second from one address.
         at_once: Requests at once.
         hosts: Names that it may be called by; "*" is any.
+        metrics: What GET /metrics answers, in Prometheus's text format; None answers 404.
     """
     app = _Described(
         title="RAGGuard",
@@ -70,6 +79,12 @@ def application(loaded: Loaded, *, rate: int = RATE, at_once: int = AT_ONCE, hos
         if loaded.store is not None:
             await asyncio.to_thread(loaded.store.get, [f"{loaded.encoder.name}|health"])
         return _health(loaded)
+
+    if metrics is not None:
+
+        @app.get("/metrics", response_class=Response, include_in_schema=False)
+        async def counted() -> Response:
+            return Response(metrics(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
     return app
 
@@ -108,5 +123,6 @@ def _health(loaded: Loaded) -> Health:
             promise=found.promise,
         ),
         evidence="memory" if loaded.store is None else "database",
+        unrecorded=None if loaded.observers is None else loaded.observers.lost + loaded.observers.failed,
         live=Live(queries=drift.queries, suspicious=drift.suspicious, warning=drift.warning),
     )

@@ -12,6 +12,7 @@ from ragguard.encoders import OFFLINE_MODEL
 from ragguard.errors import InvalidInputError
 from ragguard.evaluation import models
 from ragguard.evaluation.datasets import load_documents
+from ragguard.observing import Observers
 from ragguard.protocols import Defense, Encoder, EvidenceStore
 from ragguard.retriever import Guard, GuardPolicy
 from ragguard.serve.limits import DEADLINE_S
@@ -29,6 +30,7 @@ class Loaded:
         encoder: Embeds.
         documents: How many the corpus has.
         store: Keeps the evidence; None keeps it in memory.
+        observers: Are told what becomes of each query.
     """
 
     guard: Guard
@@ -38,6 +40,7 @@ class Loaded:
     encoder: Encoder
     documents: int
     store: EvidenceStore | None
+    observers: Observers | None = None
 
 
 def load(
@@ -48,6 +51,7 @@ def load(
     quota: int | None = None,
     store: str | None = None,
     deadline_s: float = DEADLINE_S,
+    observers: Observers | None = None,
     step: Callable[[str], None] = lambda _: None,
 ) -> Loaded:
     """Load all that a sidecar needs.
@@ -59,6 +63,7 @@ def load(
         quota: Documents of one source that may pass; None counts none.
         store: Of evidence: an SQLite file or an SQLAlchemy URL; None keeps it in memory.
         deadline_s: Seconds after which a query ends in DeadlineExceededError.
+        observers: Are told what becomes of each query; None tells nobody.
         step: Called with a sentence before what takes time.
 
     Raises:
@@ -77,13 +82,14 @@ def load(
     if quota is not None:
         defenses.append(SourceQuota(quota))
     return Loaded(
-        guard=Guard(defenses, GuardPolicy(deadline_s=deadline_s)),
+        guard=Guard(defenses, GuardPolicy(deadline_s=deadline_s), observers=observers),
         calibrated=calibrated,
         defenses=tuple(defense.name for defense in defenses),
         model=model or OFFLINE_MODEL,
         encoder=encoder,
         documents=len(documents),
         store=opened,
+        observers=observers,
     )
 
 

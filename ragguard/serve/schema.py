@@ -195,6 +195,7 @@ class Health(Wire):
         calibration: Of the guard.
         evidence: Where it is kept.
         live: What came since the start.
+        unrecorded: How many times an audit log or a counter missed a query; null where nothing is recorded.
     """
 
     status: Literal["ok"]
@@ -206,6 +207,7 @@ class Health(Wire):
     calibration: Calibrated
     evidence: Literal["memory", "database"]
     live: Live
+    unrecorded: int | None
 
 
 class Problem(Wire):

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, PrivateAttr
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 
 from ragguard.checks import positive
+from ragguard.observing import Observers
 from ragguard.retriever import Guard, GuardPolicy
 
 
@@ -18,6 +19,7 @@ class Guarding(BaseModel):
         defenses: Applied in turn.
         top_k: How many documents to return.
         policy: Deadline for a query, and what happens when a defense fails.
+        observers: Are told what becomes of each query, such as `Observers([AuditLog("audit.jsonl")])`; None tells nobody.
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
@@ -25,6 +27,7 @@ class Guarding(BaseModel):
     defenses: Sequence[Any]
     top_k: int = 5
     policy: GuardPolicy = GuardPolicy()
+    observers: Observers | None = Field(default=None, exclude=True)
     _guard: Guard = PrivateAttr()
 
     def model_post_init(self, _: Any, /) -> None:
@@ -34,4 +37,4 @@ class Guarding(BaseModel):
             ValidationError: Pydantic's: if there are no defenses, something is no defense, or `top_k` is below 1.
         """
         positive(self.top_k, "top_k")
-        self._guard = Guard(self.defenses, self.policy)
+        self._guard = Guard(self.defenses, self.policy, observers=self.observers)

@@ -13,6 +13,7 @@ from llama_index.retrievers.ragguard.guard import NodeGuard
 from llama_index.retrievers.ragguard.nodes import guarded_nodes
 
 from ragguard.checks import positive
+from ragguard.observing import Observers
 from ragguard.protocols import Defense
 from ragguard.retriever import GuardPolicy
 from ragguard.types import GuardedResult
@@ -34,6 +35,7 @@ class RAGGuardRetriever(BaseRetriever):
         top_k: int = 5,
         policy: GuardPolicy | None = None,
         texts_in_events: bool = False,
+        observers: Observers | None = None,
         **kwargs: Any,
     ) -> None:
         """Wrap a retriever that returns more than `top_k` nodes, about four times as many.
@@ -44,13 +46,14 @@ class RAGGuardRetriever(BaseRetriever):
             top_k: How many nodes to return.
             policy: Deadline for retriever and defenses together, and what happens when a defense fails; None takes the defaults.
             texts_in_events: Whether `GuardEvent` holds the query and the texts removed.
+            observers: Are told what becomes of each query, such as `Observers([AuditLog("audit.jsonl")])`; None tells nobody.
             kwargs: For `BaseRetriever`: callback_manager, object_map, objects, verbose.
 
         Raises:
             InvalidInputError: If there are no defenses, or `top_k` is below 1.
         """
         self._candidates = Candidates(retriever, **kwargs)
-        self._guard = NodeGuard(defenses, policy, top_k, texts_in_events)
+        self._guard = NodeGuard(defenses, policy, top_k, texts_in_events, observers)
         super().__init__(**kwargs)
 
     @classmethod

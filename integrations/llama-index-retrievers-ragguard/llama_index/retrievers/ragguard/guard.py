@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 
 from llama_index.core.schema import BaseNode, MetadataMode, NodeWithScore
@@ -12,16 +13,26 @@ from llama_index.retrievers.ragguard.nodes import documents_of, hits, text_of
 
 from ragguard.checks import positive
 from ragguard.defenses import prepare
+from ragguard.observing import Observers
+from ragguard.progress import Progress, watched
 from ragguard.protocols import Defense
 from ragguard.retriever import Guard, GuardPolicy
 from ragguard.types import GuardedResult, Hit
+
+JUDGING = "judging"
+"""Name of the stage in which defenses work; the nodes are judged in each reading of them."""
 
 
 class NodeGuard:
     """Applies defenses to LlamaIndex nodes."""
 
     def __init__(
-        self, defenses: Sequence[Defense], policy: GuardPolicy | None = None, top_k: int = 5, texts_in_events: bool = False
+        self,
+        defenses: Sequence[Defense],
+        policy: GuardPolicy | None = None,
+        top_k: int = 5,
+        texts_in_events: bool = False,
+        observers: Observers | None = None,
     ) -> None:
         """Configure.
 
@@ -30,13 +41,15 @@ class NodeGuard:
             policy: Deadline and what happens on failure; None takes the defaults.
             top_k: How many nodes to keep.
             texts_in_events: Whether `GuardEvent` holds the query and the texts removed.
+            observers: Are told what becomes of each query.
 
         Raises:
-            InvalidInputError: If there are no defenses, or `top_k` is below 1.
+            InvalidInputError: If there are no defenses, `top_k` is below 1, or `observers` is something else.
         """
+        self._observers = observers
         self._defenses, self._top_k, self._texts = defenses, positive(top_k, "top_k"), texts_in_events
         self.policy = policy or GuardPolicy()
-        self._guard(None)  # refuses what is no defense
+        Guard(defenses, self.policy, observers=observers)  # refuses what is none
 
     def prepare(self, nodes: Sequence[BaseNode]) -> None:
         """Compute at ingestion what judging these nodes will need, in every reading that is judged.
@@ -68,18 +81,26 @@ class NodeGuard:
             RetrieverError: If something is not a node with a score, or a score is not finite.
             DeadlineExceededError: If all readings together take longer than the policy's deadline.
         """
-        start, end = time.monotonic(), end or self.end()
-        results = [self._guard(end)(query, found, self._top_k) for found in _candidates(nodes)]
-        return self._told(_worst(results), start)
+        end = end or self.end()
+        with self._watched(query) as progress:
+            with progress.stage(JUDGING):
+                results = [self._guard(end)(query, found, self._top_k) for found in _candidates(nodes)]
+            return self._told(_worst(results), progress)
 
     async def aguard(self, query: str, nodes: Sequence[NodeWithScore], end: float | None = None) -> GuardedResult:
         """As `guard`, without blocking the event loop."""
-        start, end = time.monotonic(), end or self.end()
-        results = [await self._guard(end).acall(query, found, self._top_k) for found in _candidates(nodes)]
-        return self._told(_worst(results), start)
+        end = end or self.end()
+        with self._watched(query) as progress:
+            with progress.stage(JUDGING):
+                results = [await self._guard(end).acall(query, found, self._top_k) for found in _candidates(nodes)]
+            return self._told(_worst(results), progress)
 
-    def _told(self, result: GuardedResult, start: float) -> GuardedResult:
-        tell(result, time.monotonic() - start, self._texts)
+    def _watched(self, query: str) -> AbstractContextManager[Progress]:
+        return watched(self._observers, query, self._top_k, self._defenses, self.policy)
+
+    def _told(self, result: GuardedResult, progress: Progress) -> GuardedResult:
+        progress.result = result
+        tell(result, progress.seconds, self._texts)
         return result
 
     def _guard(self, end: float | None) -> Guard:

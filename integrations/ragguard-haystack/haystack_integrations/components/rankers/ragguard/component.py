@@ -12,10 +12,12 @@ from haystack import Document, component, default_from_dict, default_to_dict
 from haystack.core.errors import SerializationError
 from haystack_integrations.components.rankers.ragguard.documents import documents_of, guarded, hits
 
+from ragguard.audit import AuditLog
 from ragguard.checks import positive
 from ragguard.defenses import CalibratedGuard, SourceQuota, prepare
 from ragguard.evaluation import models
 from ragguard.evaluation.datasets import load_documents
+from ragguard.observing import Observers
 from ragguard.protocols import Defense
 from ragguard.retriever import Guard, GuardPolicy
 from ragguard.types import GuardedResult
@@ -37,6 +39,7 @@ class RAGGuard:
         quota: int | None = None,
         top_k: int = 5,
         deadline_s: float | None = None,
+        audit: str | None = None,
     ) -> None:
         """Name the files; `warm_up` reads them.
 
@@ -47,6 +50,7 @@ class RAGGuard:
             quota: Documents of one source that may pass; None counts none.
             top_k: How many documents to return.
             deadline_s: Seconds after which judging a query ends in DeadlineExceededError; None waits.
+            audit: A file to which a record of each decision is appended; None records nothing.
 
         Raises:
             InvalidInputError: If `top_k` or `quota` is below 1.
@@ -55,19 +59,27 @@ class RAGGuard:
         self.top_k, self.deadline_s = positive(top_k, "top_k"), deadline_s
         if quota is not None:
             positive(quota, "quota")
+        self.audit = audit
         self._defenses: tuple[Defense, ...] = ()
         self._guard: Guard | None = None
         self._loading = threading.Lock()
 
     @classmethod
-    def of(cls, defenses: Sequence[Defense], *, top_k: int = 5, policy: GuardPolicy | None = None) -> RAGGuard:
+    def of(
+        cls,
+        defenses: Sequence[Defense],
+        *,
+        top_k: int = 5,
+        policy: GuardPolicy | None = None,
+        observers: Observers | None = None,
+    ) -> RAGGuard:
         """A component of defenses that you have made, such as those of `default_guard`.
 
         Raises:
             InvalidInputError: If there are no defenses, something is not a defense, or `top_k` is below 1.
         """
         made = cls("", "", top_k=top_k)
-        made._defenses, made._guard = tuple(defenses), Guard(defenses, policy)
+        made._defenses, made._guard = tuple(defenses), Guard(defenses, policy, observers=observers)
         return made
 
     def to_dict(self) -> dict[str, Any]:
@@ -78,7 +90,7 @@ class RAGGuard:
         """
         if not self.guard:
             raise SerializationError("defenses cannot be written; save the guard, and make RAGGuard from its file")
-        names = ("guard", "corpus", "model", "quota", "top_k", "deadline_s")
+        names = ("guard", "corpus", "model", "quota", "top_k", "deadline_s", "audit")
         written: dict[str, Any] = default_to_dict(self, **{name: getattr(self, name) for name in names})
         return written
 
@@ -135,5 +147,6 @@ class RAGGuard:
             if self._guard is None:
                 loaded = CalibratedGuard.load(self.guard, models.load(self.model), load_documents(Path(self.corpus)))
                 self._defenses = (loaded, *([] if self.quota is None else [SourceQuota(self.quota)]))
-                self._guard = Guard(self._defenses, GuardPolicy(deadline_s=self.deadline_s))
+                observers = Observers([AuditLog(self.audit)]) if self.audit else None
+                self._guard = Guard(self._defenses, GuardPolicy(deadline_s=self.deadline_s), observers=observers)
             return self._guard

@@ -1,0 +1,133 @@
+"""An audit log: a file that only grows, one record a line, in which what is missing is seen."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from pydantic import ValidationError
+
+from ragguard.audit.record import FORMAT, Record, digest, record
+from ragguard.errors import InvalidInputError
+from ragguard.observing import Decision
+
+
+class AuditLog:
+    """An observer that writes down every decision.
+
+    A line is one JSON object (`Record`), appended by one write, so that processes may share a file, and a tool that rotates
+    logs may move it away. Records name the one before of the same log object by its digest. They are handed to the operating
+    system, not forced onto the disk. Give an `AuditLog` to one `Observers` only: it counts.
+    """
+
+    def __init__(self, path: Path | str, *, texts: bool = False) -> None:
+        """Make the file if there is none, readable by its owner only.
+
+        Args:
+            path: Of the file.
+            texts: Record queries, candidates' texts and errors, too. Then a record can be judged again without the corpus.
+
+        Raises:
+            InvalidInputError: If the file cannot be written.
+        """
+        self._path, self._texts = Path(path), texts
+        self._lock, self._process = threading.Lock(), -1
+        try:
+            self._append(b"")
+        except OSError as error:
+            raise InvalidInputError(f"the audit log {path} cannot be written: {error}") from error
+
+    def __call__(self, decision: Decision) -> None:
+        """Write its record.
+
+        Raises:
+            OSError: If it cannot be written; the next record tells that one is missing.
+        """
+        with self._lock:
+            if self._process != os.getpid():
+                self._process, self._writer, self._previous = os.getpid(), secrets.token_hex(8), ""
+            made = record(decision, self._writer, self._previous, self._texts)
+            self._append(json.dumps(made.model_dump(mode="json")).encode() + b"\n")
+            self._previous = made.digest
+
+    def _append(self, line: bytes) -> None:
+        file = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
+        try:
+            size = os.fstat(file).st_size
+            if line and size and os.pread(file, 1, size - 1) != b"\n":
+                line = b"\n" + line  # a crash or a full disk left half a line
+            if os.write(file, line) != len(line):
+                raise OSError(f"{self._path} took half a line; the disk may be full")
+        finally:
+            os.close(file)
+
+
+@dataclass(frozen=True)
+class Flaw:
+    """Something that is not as it was written.
+
+    Attributes:
+        kind: `damaged`: a line is no record, or not the one that was written. `missing`: records that were written are not there.
+            `lost`: decisions were never written: an observer too slow, or a full disk.
+        place: File and line.
+        what: What is wrong there, in a sentence for people.
+    """
+
+    kind: Literal["damaged", "missing", "lost"]
+    place: str
+    what: str
+
+
+def read(paths: Sequence[Path]) -> Iterator[Record | Flaw]:
+    """Records in the order of the files, and what is wrong with them.
+
+    Records taken from the end of a writer's are not missed: keep the last digest elsewhere, or send lines to another machine.
+
+    Args:
+        paths: One log, or what a rotating tool made of it, oldest first.
+
+    Raises:
+        InvalidInputError: If a file cannot be read.
+    """
+    last: dict[str, tuple[int, str]] = {}
+    for path in paths:
+        try:
+            with path.open("rb") as lines:
+                for number, line in enumerate(lines, 1):
+                    place = f"{path}:{number}"
+                    found = _parsed(line, place)
+                    if isinstance(found, Record):
+                        yield from _gaps(found, *last.get(found.writer, (0, "")), place)
+                        last[found.writer] = found.number, found.digest
+                    if line.strip():
+                        yield found
+        except OSError as error:
+            raise InvalidInputError(f"the audit log {path} cannot be read: {error}") from error
+
+
+def _parsed(line: bytes, place: str) -> Record | Flaw:
+    try:
+        content = json.loads(line)
+        if not isinstance(content, dict) or content.get("digest") != digest(content):
+            return Flaw("damaged", place, "its digest is not that of what it says")
+        if content.get("format") != FORMAT:
+            return Flaw("damaged", place, f"it has format {content.get('format')!r:.20}; this reads {FORMAT}")
+        return Record.model_validate(content)
+    except ValidationError as error:
+        return Flaw("damaged", place, f"it is no record: {error.errors()[0]['msg']}")
+    except (ValueError, RecursionError):
+        return Flaw("damaged", place, "it is no JSON: half a line, or another file")
+
+
+def _gaps(found: Record, number: int, last: str, place: str) -> Iterator[Flaw]:
+    if found.previous != last:
+        what = f"records of writer {found.writer} before its {found.number} are damaged, or not in these files"
+        yield Flaw("missing", place, what)
+    elif found.number != number + 1:
+        yield Flaw("lost", place, f"writer {found.writer} was not told, or could not write, {number + 1} to {found.number - 1}")

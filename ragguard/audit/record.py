@@ -1,0 +1,257 @@
+"""An audit record: what was decided on one query, by what, and why; without anybody's text unless it is asked for."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from ragguard import __version__
+from ragguard.defenses.base import BaseDefense
+from ragguard.observing import Decision
+from ragguard.protocols import Defense
+from ragguard.text import canonical, content_hash
+from ragguard.types import Action, ContestKind, FindingKind, Hit, Verdict
+
+FORMAT = 1
+"""Of a record."""
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
+
+
+class Judge(_Part):
+    """A defense that was to judge.
+
+    Attributes:
+        name: As in its verdicts.
+        kind: Its class.
+        described: Its `describe()`: settings, thresholds, digests of calibration and corpus. Empty for one that has none.
+    """
+
+    name: str
+    kind: str
+    described: Mapping[str, Any] = Field(default_factory=dict)
+
+
+class Candidate(_Part):
+    """A document that was judged.
+
+    Attributes:
+        id: Its id.
+        hash: SHA-256 of its canonical text.
+        score: The retriever's.
+        source: Under that metadata key, as text; None where there is none.
+        text: What the retriever returned; None unless texts are recorded.
+    """
+
+    id: str
+    hash: str
+    score: float
+    source: str | None = None
+    text: str | None = None
+
+
+class Decided(_Part):
+    """A verdict, see `ragguard.types.Verdict`.
+
+    Attributes:
+        document: Id of the candidate.
+        defense: Who decided.
+        action: What.
+        reason: Why; RAGGuard's own defenses quote no text in it.
+        before: Rank before.
+        after: Rank after; None if dropped.
+        signals: The numbers behind it.
+        suspicion: On the defense's scale.
+        spans: Start and end of what the reason is about, in characters of the text as the retriever returned it.
+    """
+
+    document: str
+    defense: str
+    action: Action
+    reason: str
+    before: int
+    after: int | None
+    signals: Mapping[str, float]
+    suspicion: float | None
+    spans: tuple[tuple[int, int], ...]
+
+
+class Found(_Part):
+    """Something in the query that looks like part of an attack.
+
+    Attributes:
+        kind: What.
+        span: Start and end, in characters of the query as it was asked.
+    """
+
+    kind: FindingKind
+    span: tuple[int, int]
+
+
+class Record(_Part):
+    """One line of an audit log.
+
+    Attributes:
+        format: Of the record.
+        writer: Random name of the log object that wrote it.
+        number: Of the decision, from 1: a gap is one that was not recorded.
+        previous: Digest of the writer's record before; empty in its first.
+        time: When the query came, UTC.
+        seconds: From then to the answer.
+        stages: Name and seconds of each part of the work.
+        version: Of RAGGuard.
+        guard: Digest of `policy` and `judges`: the same guard has the same.
+        policy: How defenses were applied.
+        judges: The defenses, in their order.
+        query_hash: SHA-256 of the canonical query. No secret: whoever guesses the query can check the guess.
+        query: As it was asked; None unless texts are recorded.
+        k: How many hits were asked for.
+        outcome: `answered`, `degraded`, or the class of the error that was raised.
+        error: What it said; None unless texts are recorded, since it may quote one.
+        candidates: What was judged, in the retriever's order; empty after an error.
+        kept: Ids of what was returned, best first.
+        reserve: Ids of what passed but ranked below k.
+        removed: Ids of what was dropped.
+        verdicts: One for each defense and candidate that it was given.
+        degraded: Which defenses did not run; why is said where texts are recorded.
+        contests: What kept documents of different sources disagree about.
+        found: What the query itself has of an attack.
+        digest: SHA-256 of all of the above. It shows damage, and what was taken out; not what was written by someone who can
+            compute it, too.
+    """
+
+    format: int = FORMAT
+    writer: str
+    number: int = Field(ge=1)
+    previous: str
+    time: datetime
+    seconds: float
+    stages: tuple[tuple[str, float], ...]
+    version: str = __version__
+    guard: str
+    policy: Mapping[str, Any]
+    judges: tuple[Judge, ...]
+    query_hash: str
+    query: str | None = None
+    k: int
+    outcome: str
+    error: str | None = None
+    candidates: tuple[Candidate, ...] = ()
+    kept: tuple[str, ...] = ()
+    reserve: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+    verdicts: tuple[Decided, ...] = ()
+    degraded: tuple[str, ...] = ()
+    contests: tuple[ContestKind, ...] = ()
+    found: tuple[Found, ...] = ()
+    digest: str = ""
+
+    def sealed(self) -> Record:
+        """With its digest."""
+        return self.model_copy(update={"digest": digest(self.model_dump(mode="json"))})
+
+
+def digest(content: Mapping[str, Any]) -> str:
+    """Of a record's content, or a part of it, without its digest."""
+    told = {key: value for key, value in content.items() if key != "digest"}
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+
+
+def record(decision: Decision, writer: str, previous: str, texts: bool = False) -> Record:
+    """The record of a decision.
+
+    Args:
+        decision: What an observer is told.
+        writer: Who writes.
+        previous: Digest of its record before.
+        texts: Record the query, the candidates' texts and errors, too.
+    """
+    judges, policy = tuple(_judge(one) for one in decision.defenses), decision.policy.model_dump(mode="json")
+    result = decision.result
+    query = canonical(decision.asked).text
+    answer: dict[str, Any] = {}
+    if result is not None:
+        answer = {
+            "candidates": tuple(_candidate(hit, texts) for hit in result.candidates),
+            "kept": _ids(result.kept),
+            "reserve": _ids(result.reserve),
+            "removed": _ids(result.removed),
+            "verdicts": tuple(map(_decided, result.verdicts)),
+            "degraded": tuple(_plain(one if texts else one.partition(": ")[0]) for one in result.degraded),
+            "contests": tuple(one.kind for one in result.contests),
+            "found": tuple(Found(kind=one.kind, span=(one.span.start, one.span.end)) for one in result.query_findings),
+        }
+    return Record(
+        writer=writer,
+        number=decision.number,
+        previous=previous,
+        time=datetime.fromtimestamp(decision.started, timezone.utc),
+        seconds=decision.seconds,
+        stages=tuple((one.name, one.seconds) for one in decision.stages),
+        guard=guard_digest(judges, policy),
+        policy=policy,
+        judges=judges,
+        query_hash=content_hash(query),
+        query=_plain(decision.asked) if texts else None,
+        k=decision.k,
+        outcome=decision.outcome,
+        error=_plain(str(decision.error)) if texts and decision.error is not None else None,
+        **answer,
+    ).sealed()
+
+
+def judges_of(defenses: tuple[Defense, ...]) -> tuple[Judge, ...]:
+    """Defenses as they are recorded."""
+    return tuple(map(_judge, defenses))
+
+
+def guard_digest(judges: tuple[Judge, ...], policy: Mapping[str, Any]) -> str:
+    """What a guard is known by."""
+    return digest({"policy": policy, "judges": [one.model_dump(mode="json") for one in judges]})
+
+
+def _judge(defense: Defense) -> Judge:
+    described = defense.describe() if isinstance(defense, BaseDefense) else {}
+    return Judge(name=defense.name, kind=type(defense).__name__, described=described)
+
+
+def _candidate(hit: Hit, texts: bool) -> Candidate:
+    document = hit.document
+    source = document.metadata.get("source")
+    return Candidate(
+        id=_plain(document.id),
+        hash=content_hash(canonical(document.text).text),
+        score=hit.score,
+        source=None if source is None else _plain(str(source)),
+        text=_plain(document.text) if texts else None,
+    )
+
+
+def _decided(verdict: Verdict) -> Decided:
+    return Decided(
+        document=_plain(verdict.document_id),
+        defense=verdict.defense,
+        action=verdict.action,
+        reason=_plain(verdict.reason),
+        before=verdict.rank_before,
+        after=verdict.rank_after,
+        signals=dict(verdict.signals),
+        suspicion=verdict.suspicion,
+        spans=tuple((one.start, one.end) for one in verdict.spans),
+    )
+
+
+def _ids(hits: tuple[Hit, ...]) -> tuple[str, ...]:
+    return tuple(_plain(hit.document.id) for hit in hits)
+
+
+def _plain(text: str) -> str:
+    """Half a surrogate pair cannot be written as UTF-8: it is written as its escape."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")

@@ -1,0 +1,174 @@
+"""Deciding a record again: from the numbers in it alone, or from the texts, by the guard as it is now."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+import numpy as np
+
+from ragguard.audit.record import Decided, Judge, Record, guard_digest, judges_of
+from ragguard.calibration import Scale, suspicions
+from ragguard.defenses.calibrated import CalibratedGuard
+from ragguard.errors import RAGGuardError
+from ragguard.protocols import Defense
+from ragguard.retriever import Guard, GuardPolicy
+from ragguard.text import canonical, content_hash
+from ragguard.types import Document, GuardedResult, Hit, Verdict
+
+TOLERANCE = 1e-3
+"""By how much a number may differ that is computed again. Texts embedded in other company, or on other hardware, have vectors
+that differ by 1e-6; thresholds divide by units of some hundredths. Actions and ranks may not differ at all."""
+
+Depth: TypeAlias = Literal["texts", "numbers", "nothing"]
+
+
+@dataclass(frozen=True)
+class Replay:
+    """What came of deciding again.
+
+    Attributes:
+        depth: `texts`: all defenses judged the texts again. `numbers`: verdicts of calibrated guards followed from the recorded
+            signals, scales and threshold; other defenses record nothing that theirs follow from. `nothing`: nothing could be
+            decided.
+        differences: What came out otherwise, one sentence each; empty if nothing did.
+        why_not: Why it was not decided from texts; empty if it was.
+    """
+
+    depth: Depth
+    differences: tuple[str, ...]
+    why_not: str = ""
+
+
+def replay(
+    record: Record,
+    defenses: Sequence[Defense] = (),
+    documents: Mapping[str, Document] | None = None,
+    queries: Mapping[str, str] | None = None,
+) -> Replay:
+    """Decide a record again.
+
+    Args:
+        record: From an audit log.
+        defenses: The guard; without it, numbers are all there is.
+        documents: The corpus, by id, where the record has no texts.
+        queries: By `query_hash`, where the record has no texts.
+    """
+    numbers = _numbers(record)
+    query = record.query if record.query is not None else (queries or {}).get(record.query_hash)
+    hits, missing = _hits(record, documents or {})
+    why_not = _why_not(record, defenses, query, missing)
+    if why_not or query is None:
+        decided = any(one.kind == CalibratedGuard.__name__ for one in record.judges) and record.verdicts
+        return Replay("numbers" if decided else "nothing", numbers, why_not)
+    judges = judges_of(tuple(defenses))
+    other = [] if guard_digest(judges, record.policy) == record.guard else [*_changes(record.judges, judges)]
+    try:
+        policy = GuardPolicy.model_validate({**record.policy, "deadline_s": None})
+        result = Guard(defenses, policy)(query, hits, record.k)
+    except (RAGGuardError, ValueError) as error:
+        return Replay("texts", (*other, *numbers, f"it was answered, and now is not: {error}"))
+    return Replay("texts", (*other, *numbers, *_differences(record, result)))
+
+
+def _why_not(record: Record, defenses: Sequence[Defense], query: str | None, missing: str) -> str:
+    if record.outcome != "answered":
+        return f"its outcome was {record.outcome}"
+    if not defenses:
+        return "no guard was given"
+    return "the query is not known" if query is None else missing
+
+
+def _hits(record: Record, documents: Mapping[str, Document]) -> tuple[list[Hit], str]:
+    """The candidates as they were judged, or why there are none."""
+    hits = []
+    for one in record.candidates:
+        known = documents.get(one.id)
+        text = one.text if one.text is not None else None if known is None else known.text
+        if text is None:
+            return [], f"document {one.id!r} is not in the corpus"
+        if content_hash(canonical(text).text) != one.hash:
+            return [], f"document {one.id!r} has another text now"
+        metadata = {**(known.metadata if known else {})}
+        if one.source is not None:
+            metadata["source"] = one.source
+        hits.append(Hit(Document(one.id, text, metadata), one.score))
+    return hits, ""
+
+
+def _changes(before: Sequence[Judge], now: Sequence[Judge]) -> list[str]:
+    names = [one.name for one in before], [one.name for one in now]
+    if names[0] != names[1]:
+        return [f"the guard was {' + '.join(names[0])}, and is {' + '.join(names[1])}"]
+    changed = [
+        f"{was.name}: its {key} is another"
+        for was, one in zip(before, now, strict=True)
+        for key in sorted(was.described.keys() | one.described.keys())
+        if was.described.get(key) != one.described.get(key)
+    ]
+    return changed or ["a defense is of another class"]
+
+
+def _numbers(record: Record) -> tuple[str, ...]:
+    """Whether the verdicts of calibrated guards follow from what is recorded."""
+    differences = []
+    for judge in record.judges:
+        if judge.kind != CalibratedGuard.__name__:
+            continue
+        own = [one for one in record.verdicts if one.defense == judge.name and one.suspicion is not None]
+        try:
+            told = judge.described
+            scales = {name: Scale(typical=typical, unit=unit, maxima=(0.0,)) for name, (typical, unit) in told["scales"].items()}
+            threshold, drops = float(told["threshold"]), told["settings"]["policy"] in ("drop", "raise")
+        except (KeyError, TypeError, ValueError, AttributeError):
+            differences.append(f"what is recorded of {judge.name} is not how it describes itself")
+            continue
+        for verdict in own:
+            differences += _follows(verdict, scales, threshold, drops)
+    return tuple(differences)
+
+
+def _follows(verdict: Decided, scales: Mapping[str, Scale], threshold: float, drops: bool) -> list[str]:
+    scores = {name: np.array([verdict.signals.get(name, np.nan)]) for name in scales}
+    again = float(suspicions(scales, scores)[0])
+    about = f"document {verdict.document!r}"
+    if verdict.suspicion is None or not abs(again - verdict.suspicion) <= TOLERANCE * max(1.0, abs(again)):
+        return [f"{about}: its signals make a suspicion of {again:.4g}, not {verdict.suspicion:.4g}"]
+    if drops and (verdict.action == "drop") != (verdict.suspicion > threshold):
+        return [f"{about}: {verdict.action} does not follow from {verdict.suspicion:.4g} with a threshold of {threshold:.4g}"]
+    return []
+
+
+def _differences(record: Record, result: GuardedResult) -> list[str]:
+    kept = tuple(hit.document.id for hit in result.kept)
+    found = [] if kept == record.kept else [f"kept was {', '.join(record.kept)}, and is {', '.join(kept)}"]
+    now = {(one.defense, one.document_id): one for one in result.verdicts}
+    for was in record.verdicts:
+        one = now.get((was.defense, was.document))
+        if one is None:
+            found.append(f"document {was.document!r}: {was.defense} has no verdict on it now")
+        elif (was.action, was.before, was.after) != (one.action, one.rank_before, one.rank_after):
+            found.append(f"document {was.document!r}: {was.defense} said {_told(was)}, and says {_told(one)}")
+        elif off := _off(was, one):
+            found.append(f"document {was.document!r}: {was.defense} found another {off}")
+    return found
+
+
+def _off(was: Decided, now: Verdict) -> str:
+    """A number that is not what it was; empty if all are."""
+    pairs = {
+        **{name: (value, now.signals.get(name)) for name, value in was.signals.items()},
+        "suspicion": (was.suspicion, now.suspicion),
+    }
+    for name, (before, after) in pairs.items():
+        if before is None and after is None:
+            continue
+        if before is None or after is None or not np.isclose(before, after, rtol=TOLERANCE, atol=TOLERANCE, equal_nan=True):
+            return name
+    return ""
+
+
+def _told(verdict: Decided | Verdict) -> str:
+    before, after = (verdict.before, verdict.after) if isinstance(verdict, Decided) else (verdict.rank_before, verdict.rank_after)
+    return f"{verdict.action} ({before} -> {after or 'out'})"

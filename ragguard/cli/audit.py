@@ -1,0 +1,121 @@
+"""`ragguard audit`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from ragguard.cli.options import FOUND, INPUT, AsJson, GuardFile, Model
+from ragguard.cli.show import console, working
+from ragguard.shown import visible
+
+if TYPE_CHECKING:
+    from ragguard.audit.replay import Depth
+    from ragguard.audit.summary import Summary
+    from ragguard.protocols import Defense
+    from ragguard.types import Document
+
+EXAMPLES = (
+    "ragguard audit audit.jsonl",
+    "ragguard audit audit.jsonl.1 audit.jsonl --guard guard.json --corpus corpus.jsonl --quota 2 --queries queries.jsonl",
+)
+SHOWN = 20
+"""Rows on the screen; --json has a thousand."""
+
+
+def audit(
+    logs: Annotated[list[Path], typer.Argument(help="An audit log; of one that was rotated, all files, oldest first.")],
+    *,
+    guard: GuardFile = None,
+    corpus: Annotated[
+        Path | None, typer.Option(help="The documents it judged: JSON lines with text.", rich_help_panel=INPUT)
+    ] = None,
+    quota: Annotated[int | None, typer.Option(min=1, help="Documents of one source that may pass, as it was served.")] = None,
+    queries: Annotated[
+        Path | None,
+        typer.Option(help="Queries, where the log has hashes: .jsonl with text, or one a line.", rich_help_panel=INPUT),
+    ] = None,
+    model: Model = None,
+    as_json: AsJson = False,
+) -> None:
+    """Check an audit log, say what was decided, and decide it again: from its numbers, with --guard and --corpus from texts.
+
+    Exit code 4 if a line is damaged or missing, or a decision comes out otherwise.
+    """
+    if (guard is None) != (corpus is None):
+        raise typer.BadParameter("a guard needs its corpus, and a corpus its guard; give both.", param_hint="--guard")
+    with working() as work:
+        from pydantic import TypeAdapter
+
+        from ragguard.audit.summary import Summary, summarise
+        from ragguard.defenses import CalibratedGuard, SourceQuota
+        from ragguard.evaluation import models
+        from ragguard.evaluation.datasets import load_documents, load_queries
+        from ragguard.text import canonical, content_hash
+
+        asked = {content_hash(canonical(one).text): one for one in (load_queries(queries) if queries else ())}
+        defenses: list[Defense] = []
+        documents: Sequence[Document] = ()
+        if guard and corpus:
+            work.step("reading the corpus")
+            documents = load_documents(corpus)
+            work.step("loading the model")
+            defenses = [CalibratedGuard.load(guard, models.load(model), documents)]
+            if quota is not None:
+                defenses.append(SourceQuota(quota))
+        found = summarise(
+            logs, defenses, {one.id: one for one in documents}, asked, step=lambda count: work.step("deciding again", count)
+        )
+    if as_json:
+        typer.echo(TypeAdapter(Summary).dump_json(found).decode())
+    else:
+        _show(found)
+    raise typer.Exit(0 if found.ok else FOUND)
+
+
+def _show(found: Summary) -> None:
+    def say(line: str, style: str = "") -> None:
+        console.print(Text(line, style=style), soft_wrap=True)
+
+    if found.first and found.last:
+        when = f" from {found.first:%Y-%m-%d %H:%M:%S} to {found.last:%Y-%m-%d %H:%M:%S} UTC"
+        say(f"{found.decisions} decisions{when}, {found.writers} writers: {_counts(found.outcomes)}")
+    else:
+        say("no decisions")
+    if found.verdicts:
+        table = Table(title="Verdicts", title_justify="left")
+        table.add_column("defense", overflow="fold")
+        for action in ("keep", "demote", "drop"):
+            table.add_column(action, justify="right")
+        for name, counts in found.verdicts.items():
+            table.add_row(Text(visible(name)), *(str(counts.get(action, 0)) for action in ("keep", "demote", "drop")))
+        console.print(table)
+    if found.dropped:
+        table = Table(title="Dropped most", title_justify="left")
+        for column in ("document", "times", "by", "why, the last time"):
+            table.add_column(column, overflow="fold", justify="right" if column == "times" else "left")
+        for one in found.dropped[:SHOWN]:
+            table.add_row(Text(visible(one.document)), str(one.times), Text(visible(one.defense)), Text(visible(one.reason)))
+        console.print(table)
+        if len(found.dropped) > SHOWN:
+            say(f"and {len(found.dropped) - SHOWN} more documents")
+    for flaw in found.flaws[:SHOWN]:
+        say(f"{flaw.kind}  {flaw.place}: {visible(flaw.what)}", "bold red")
+    for difference in found.differences[:SHOWN]:
+        say(f"otherwise  {difference.writer} {difference.number}: {visible('; '.join(difference.what))}", "bold red")
+    say(f"The log is {'whole' if not found.flawed else f'NOT whole: {found.flawed} flaws'}.")
+    depths: dict[Depth, str] = {"texts": "from texts", "numbers": "from the recorded numbers", "nothing": "not at all"}
+    again = ", ".join(f"{found.replayed[depth]} {how}" for depth, how in depths.items() if depth in found.replayed)
+    if again:
+        say(f"Decided again: {again}; {found.different or 'none'} came out otherwise.")
+    for why, count in [*found.why_not.items()][:SHOWN]:
+        say(f"  not from texts: {count}, since {visible(why)}")
+
+
+def _counts(outcomes: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} {name}" for name, count in outcomes.items())

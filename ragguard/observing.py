@@ -1,0 +1,219 @@
+"""What becomes of queries, told to whoever observes: audit logs, traces, counters. Nothing here can change a verdict."""
+
+from __future__ import annotations
+
+import atexit
+import itertools
+import logging
+import os
+import threading
+import time
+import weakref
+from collections.abc import Callable, Sequence
+from contextvars import Context, copy_context
+from dataclasses import dataclass
+from queue import Queue
+from typing import TypeAlias
+
+from pydantic import BaseModel
+
+from ragguard.checks import positive
+from ragguard.errors import InvalidInputError
+from ragguard.protocols import Defense
+from ragguard.types import GuardedResult
+
+LOGGER = logging.getLogger("ragguard")
+
+WAITING = 1000
+"""Decisions that wait for one observer, at most. With twenty candidates of a thousand characters, 20 MB of texts."""
+
+GRACE_S = 5.0
+"""How long the interpreter waits at exit for observers to catch up, all together."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One part of the work on a query.
+
+    Attributes:
+        name: `search`, or the name of a defense; again for each time it was done.
+        start: Seconds after the query came.
+        seconds: How long it took.
+    """
+
+    name: str
+    start: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What became of one query: a result or an error, and what it rests on.
+
+    Attributes:
+        number: Counts what one `Observers` was told, from 1: a gap is a decision that an observer was not given.
+        asked: The query as it was asked.
+        k: How many hits were asked for.
+        defenses: Those that were to judge, in their order.
+        policy: How they were applied.
+        started: When the query came, in seconds since 1970.
+        seconds: From then to the answer.
+        stages: What took how long, in the order in which it ended; those that a deadline cut off are not among them.
+        result: What was answered; None where an error was.
+        error: What was raised; None where a result was answered.
+    """
+
+    number: int
+    asked: str
+    k: int
+    defenses: tuple[Defense, ...]
+    policy: BaseModel
+    started: float
+    seconds: float
+    stages: tuple[Stage, ...]
+    result: GuardedResult | None
+    error: BaseException | None
+
+    @property
+    def outcome(self) -> str:
+        """`answered`, `degraded`, or the name of the error's class."""
+        if self.error is not None:
+            return type(self.error).__name__
+        return "degraded" if self.result and self.result.degraded else "answered"
+
+
+Observer: TypeAlias = Callable[[Decision], object]
+"""Is told each decision, one at a time, in a thread of its own; what it raises is logged once and counted."""
+
+
+class Observers:
+    """Hands decisions to observers after the answer is out, so that none of them can change, delay or prevent it.
+
+    Each has a queue and a thread: one that hangs holds up nobody. It is called in a copy of the context in which the query was
+    asked, so that a tracer finds the caller's span. One object may serve several guards and threads, and a
+    process after a fork.
+    """
+
+    def __init__(self, observers: Sequence[Observer], *, waiting: int = WAITING) -> None:
+        """Start nothing yet; threads start with the first decision.
+
+        Args:
+            observers: Each is told everything.
+            waiting: Decisions that wait for one of them, at most; more are lost, and counted.
+
+        Raises:
+            InvalidInputError: If there are none, or something cannot be called.
+        """
+        if not isinstance(observers, Sequence) or not observers or not all(callable(one) for one in observers):
+            raise InvalidInputError(f"observers must be a list of at least one callable, not {observers!r:.200}")
+        self._posts = [_Post(one, positive(waiting, "waiting")) for one in observers]
+        self._numbers = itertools.count(1)
+        for post in self._posts:  # its thread ends when nobody can tell it anything any more
+            weakref.finalize(self, post.end).atexit = False
+        _ALIVE.add(self)
+
+    @property
+    def lost(self) -> int:
+        """How many times an observer was not told, because too many decisions waited for it."""
+        return sum(post.lost for post in self._posts)
+
+    @property
+    def failed(self) -> int:
+        """How many times an observer raised."""
+        return sum(post.failed for post in self._posts)
+
+    def number(self) -> int:
+        """Of the next decision."""
+        return next(self._numbers)
+
+    def tell(self, decision: Decision) -> None:
+        """Put a decision into every queue; never waits, never raises."""
+        for post in self._posts:
+            post.put(copy_context(), decision)
+
+    def flush(self, timeout_s: float = GRACE_S) -> bool:
+        """Wait until all that was told has been observed, and say whether it has."""
+        end = time.monotonic() + timeout_s
+        return min([post.flush(end - time.monotonic()) for post in self._posts])  # not all(): each gets its turn
+
+    def forked(self) -> None:
+        """Leave what waits to the parent process, whose threads a child does not have, and count anew."""
+        self._numbers = itertools.count(1)
+        for post in self._posts:
+            post.renew()
+
+
+class _Post:
+    """One observer, its queue and its thread."""
+
+    def __init__(self, observer: Observer, waiting: int) -> None:
+        self._observer, self._waiting = observer, waiting
+        self.lost = self.failed = 0
+        self.renew()
+
+    def renew(self) -> None:
+        self._queue: Queue[tuple[Context, Decision] | None] = Queue()
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+
+    def put(self, context: Context, decision: Decision) -> None:
+        with self._lock:
+            try:
+                if self._thread is None:
+                    thread = threading.Thread(target=self._work, args=(self._queue,), daemon=True, name="ragguard-observer")
+                    thread.start()
+                    self._thread = thread
+                    _WORKING.add(self)
+            except RuntimeError as error:
+                self._lose(f"has no thread: {error}")
+                return
+            if self._queue.qsize() >= self._waiting:
+                self._lose("is too slow")
+            else:
+                self._queue.put((context, decision))
+
+    def end(self) -> None:
+        self._queue.put(None)
+
+    def _lose(self, why: str) -> None:
+        self.lost += 1
+        if self.lost == 1:
+            LOGGER.warning(f"the observer {self._observer!r:.100} {why}; it misses decisions, which are counted, not repeated")
+
+    def _work(self, queue: Queue[tuple[Context, Decision] | None]) -> None:
+        while (told := queue.get()) is not None:
+            try:
+                told[0].run(self._observer, told[1])
+            except BaseException as error:  # also SystemExit, which would end the thread
+                self.failed += 1
+                if self.failed == 1:
+                    LOGGER.warning(f"the observer {self._observer!r:.100} failed: {error!r}; later failures are only counted")
+            finally:
+                del told  # else the last one is held until the next comes
+                queue.task_done()
+        queue.task_done()
+
+    def flush(self, timeout_s: float) -> bool:
+        with self._queue.all_tasks_done:
+            return self._queue.all_tasks_done.wait_for(lambda: not self._queue.unfinished_tasks, max(timeout_s, 0.0))
+
+
+_ALIVE: weakref.WeakSet[Observers] = weakref.WeakSet()
+_WORKING: weakref.WeakSet[_Post] = weakref.WeakSet()
+"""Those with a thread, which keeps them: also of observers that are gone, until what they were told is done."""
+
+
+@atexit.register
+def _flush_at_exit() -> None:
+    end = time.monotonic() + GRACE_S
+    for post in list(_WORKING):
+        post.flush(end - time.monotonic())
+
+
+def _forked() -> None:
+    for observers in list(_ALIVE):
+        observers.forked()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows, where nothing forks
+    os.register_at_fork(after_in_child=_forked)
