@@ -261,7 +261,8 @@ class Guard:
         """
         checked = GuardedRetriever(_Given([]), defenses, policy, observers=observers).policy
         self.observers = observers
-        self._defenses, self._policy = defenses, checked.model_copy(update={"max_overfetch": checked.overfetch})
+        self.defenses = tuple(defenses)
+        self.policy = checked.model_copy(update={"max_overfetch": checked.overfetch})  # what was given is all there is
 
     def __call__(self, query: str, hits: Sequence[Hit], k: int = 10) -> GuardedResult:
         """The guarded top k of these hits; errors are those of `GuardedRetriever.retrieve`.
@@ -279,7 +280,7 @@ class Guard:
 
     def over(self, retriever: Retriever) -> GuardedRetriever:
         """The same around a retriever that is asked once a query, so that the deadline is for its search, too."""
-        return GuardedRetriever(retriever, self._defenses, self._policy, observers=self.observers)
+        return GuardedRetriever(retriever, self.defenses, self.policy, observers=self.observers)
 
 
 class _Given:

@@ -17,6 +17,8 @@ from fastapi.testclient import TestClient
 from hypothesis import HealthCheck, given, settings
 from schemathesis import GenerationMode
 
+from ragguard.audit import Record, read, replay
+from ragguard.cli.serve import observing
 from ragguard.defenses import BaseDefense, CalibratedGuard, Judgement, SourceQuota
 from ragguard.defenses.base import MAX_CHARACTERS
 from ragguard.demo.scenario import DATA
@@ -343,3 +345,27 @@ def test_whatever_is_sent_is_answered_as_the_openapi_document_says(
     ask()
     assert found <= statuses
     assert min(statuses) in found
+
+
+def test_decisions_are_recorded_and_counted(loaded: Loaded, hits: list[dict[str, Any]], tmp_path: Path) -> None:
+    observers, counted = observing(tmp_path / "audit.jsonl", False, True)
+    assert observers is not None
+    guard = Guard(loaded.guard.defenses, loaded.guard.policy, observers=observers)
+    with asking(replace(loaded, guard=guard, observers=observers), metrics=counted) as client:
+        assert client.post("/guard", json={"query": QUESTION, "k": K, "hits": hits}).status_code == 200
+        assert observers.flush(10)
+        assert client.get("/health").json()["unrecorded"] == 0
+        told = client.get("/metrics")
+        assert told.headers["content-type"].startswith("text/plain")
+        assert 'ragguard_queries_total{outcome="answered"} 1.0' in told.text
+        assert "/metrics" not in client.get("/openapi.json").text
+    (one,) = read([tmp_path / "audit.jsonl"])
+    assert isinstance(one, Record)
+    assert one.removed == ("poison",)
+    assert replay(one).differences == ()
+
+
+def test_nothing_is_recorded_unless_it_is_asked_for(client: TestClient) -> None:
+    assert client.get("/health").json()["unrecorded"] is None
+    assert client.get("/metrics").status_code == 404
+    assert observing(None, False, False) == (None, None)

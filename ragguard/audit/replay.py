@@ -77,6 +77,8 @@ def _why_not(record: Record, defenses: Sequence[Defense], query: str | None, mis
         return f"its outcome was {record.outcome}"
     if not defenses:
         return "no guard was given"
+    if len({(one.defense, one.document) for one in record.verdicts}) < len(record.verdicts):
+        return "documents were judged in several readings of theirs"
     return "the query is not known" if query is None else missing
 
 

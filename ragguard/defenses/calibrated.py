@@ -173,8 +173,8 @@ class CalibratedGuard(BaseDefense):
         return cls(encoder, corpus, made, found, policy=policy, store=store, rare=RareWords(known), **loss)  # type: ignore[arg-type]
 
     def describe(self) -> Mapping[str, Any]:
-        """Settings, threshold, each signal's scale (typical score, unit), digests of the calibration file and its corpus."""
-        return self._described
+        """Settings, threshold, each signal's scale (typical score, unit), digests of the calibration file and the corpus."""
+        return {**self._described, "corpus": self._corpus.digest}
 
     @cached_property
     def _described(self) -> Mapping[str, Any]:
@@ -187,7 +187,6 @@ class CalibratedGuard(BaseDefense):
             "threshold": self.threshold,
             "scales": {name: [one.typical, one.unit] for name, one in sorted(found.scales.items())},
             "calibration": digest(json.loads(saved)),
-            "corpus": found.corpus,
         }
 
     def save(self, path: Path | str) -> None:

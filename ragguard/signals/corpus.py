@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -65,6 +66,7 @@ class CorpusModel:
         self._model = KneserNey(self._fresh(texts))
         self._duplicates.add(self._model.texts)
         self.generation = 0
+        self._digest = (-1, "")
 
     def learn(self, texts: Iterable[str]) -> None:
         """Learn more texts; those it knows are not learned again."""
@@ -75,6 +77,14 @@ class CorpusModel:
                 self._model.learn(map(lowercase_words, fresh))
                 self._duplicates.add(self._model.texts[before:])
                 self.generation += 1
+
+    @property
+    def digest(self) -> str:
+        """Hash of what it learned; that of `ragguard.calibration.corpus_hash` where it learned a whole corpus."""
+        with self._lock:
+            if self._digest[0] != self.generation:
+                self._digest = self.generation, hashlib.sha256("".join(sorted(self._known)).encode()).hexdigest()
+            return self._digest[1]
 
     def __len__(self) -> int:
         return len(self._model.texts)

@@ -33,6 +33,7 @@ from ragguard import types
 from ragguard.defenses import BaseDefense, Judgement, RAGMask, SourceQuota, default_guard
 from ragguard.encoders import SentenceTransformerEncoder
 from ragguard.errors import DeadlineExceededError, EncoderError, InvalidInputError, RetrieverError
+from ragguard.observing import Decision, Observers
 from ragguard.protocols import Encoder, Retriever
 from ragguard.retriever import GuardPolicy
 from ragguard.same_model import require_same_model
@@ -130,6 +131,21 @@ def test_what_is_returned_is_what_was_judged() -> None:
     (only,) = compressor.compress_documents(documents, "query")
     assert only.page_content == "first"
     assert asyncio.run(compressor.acompress_documents(documents, "query")) == [only]
+
+
+def test_observers_are_told_what_became_of_each_query() -> None:
+    told: list[Decision] = []
+    observers = Observers([told.append])
+    found = [Document("BANNED", id="a"), Document("fine", id="b")]
+    retriever = RAGGuardRetriever(retriever=Fixed(found=found), defenses=[Banned()], observers=observers)
+    compressor = RAGGuardCompressor(defenses=[Banned()], observers=observers)
+    retriever.invoke("query")
+    asyncio.run(retriever.ainvoke("query"))
+    compressor.compress_documents(found, "query")
+    assert observers.flush()
+    results = [one.result for one in told if one.result]
+    assert [[hit.document.id for hit in result.removed] for result in results] == [["a"], ["a"], ["a"]]
+    assert "observers" not in retriever.model_dump()
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,8 @@ from llama_index.core.schema import NodeWithScore, TextNode
 from llama_index.retrievers.ragguard import EncoderEmbedding, GuardEvent, RAGGuardPostprocessor, RAGGuardRetriever
 
 from ragguard.defenses import BaseDefense, Judgement, RAGMask, RAGPart, SourceQuota
+from ragguard.errors import DefenseError
+from ragguard.observing import Decision, Observers
 from ragguard.retriever import GuardPolicy
 from ragguard.testing import DOCUMENTS, QUERY, WordHashEncoder
 from ragguard.types import Hit
@@ -138,3 +140,41 @@ def _root(name: str, parents: dict[str, str | None]) -> str:
     while parent := parents[name]:
         name = parent
     return name
+
+
+def test_observers_are_told_once_a_query_whatever_the_readings(nodes: Sequence[NodeWithScore]) -> None:
+    told: list[Decision] = []
+    observers = Observers([told.append])
+    hidden = TextNode(id_="hidden", text="What the embedding does not see.", excluded_embed_metadata_keys=["note"])
+    hidden.metadata["note"] = "Only the reader does."
+    index = VectorStoreIndex([*(item.node for item in nodes), hidden], embed_model=EncoderEmbedding(ENCODER))
+    retriever = RAGGuardRetriever.from_index(index, DEFENSES, top_k=2, observers=observers)
+    kept = [item.node.node_id for item in retriever.retrieve(QUERY)]
+    asyncio.run(retriever.aretrieve(QUERY))
+    processor = RAGGuardPostprocessor(DEFENSES, top_k=2, observers=observers)
+    processor.postprocess_nodes(list(nodes), query_str=QUERY)
+    assert observers.flush()
+    assert [one.outcome for one in told] == ["answered"] * 3
+    assert told[0].result is not None
+    assert [hit.document.id for hit in told[0].result.kept] == kept
+    assert [stage.name for stage in told[0].stages] == ["judging"]
+    again = RAGGuardPostprocessor.from_dict(processor.to_dict(), defenses=DEFENSES, observers=observers)
+    again.postprocess_nodes(list(nodes), query_str=QUERY)
+    assert observers.flush()
+    assert len(told) == 4
+
+
+def test_observers_are_told_of_a_query_that_failed(nodes: Sequence[NodeWithScore]) -> None:
+    class Failing(BaseDefense):
+        name = "failing"
+
+        def judge(self, query: str, hits: Sequence[Hit], k: int) -> list[Judgement]:
+            raise ZeroDivisionError(hits[0].document.text)
+
+    told: list[Decision] = []
+    observers = Observers([told.append])
+    processor = RAGGuardPostprocessor([Failing()], observers=observers)
+    with pytest.raises(DefenseError):
+        processor.postprocess_nodes(list(nodes), query_str=QUERY)
+    assert observers.flush()
+    assert [one.outcome for one in told] == ["DefenseError"]

@@ -19,10 +19,12 @@ from haystack.document_stores.in_memory import InMemoryDocumentStore
 from haystack_integrations.components.rankers.ragguard import KEY, RAGGuard, Search, documents_of
 
 from ragguard import types
+from ragguard.audit import Record, read
 from ragguard.defenses import BaseDefense, CalibratedGuard, Judgement, RAGMask, SourceQuota
 from ragguard.encoders import SentenceTransformerEncoder
 from ragguard.errors import DeadlineExceededError, EncoderError, InvalidInputError, RetrieverError
 from ragguard.index import DenseIndex
+from ragguard.observing import Decision, Observers
 from ragguard.protocols import Retriever
 from ragguard.retriever import GuardPolicy
 from ragguard.same_model import require_same_model
@@ -100,7 +102,9 @@ def test_made_from_files_it_is_written_and_read_with_its_pipeline(tmp_path: Path
     lines = [json.dumps({"_id": document.id, "text": document.text}) for document in documents]
     (tmp_path / "corpus.jsonl").write_text("\n".join(lines), encoding="utf-8")
     pipeline = Pipeline()
-    made = RAGGuard(str(tmp_path / "guard.json"), str(tmp_path / "corpus.jsonl"), quota=1, top_k=2)
+    made = RAGGuard(
+        str(tmp_path / "guard.json"), str(tmp_path / "corpus.jsonl"), quota=1, top_k=2, audit=str(tmp_path / "audit.jsonl")
+    )
     pipeline.add_component("guard", made)
     again = Pipeline.loads(pipeline.dumps())
     given = [Document(id="a", content=TEXTS[0], meta={"source": "s"}), Document(id="b", content=TEXTS[1], meta={"source": "s"})]
@@ -108,6 +112,10 @@ def test_made_from_files_it_is_written_and_read_with_its_pipeline(tmp_path: Path
     assert [document.id for document in asyncio.run(again.run_async(asked))["guard"]["documents"]] == ["a"]
     assert [document.id for document in again.run(asked)["guard"]["documents"]] == ["a"]
     assert RAGGuard.from_dict(made.to_dict()).to_dict() == made.to_dict()
+    end = time.monotonic() + 10
+    while len((tmp_path / "audit.jsonl").read_text().splitlines()) < 2 and time.monotonic() < end:
+        time.sleep(0.01)
+    assert [one.removed for one in read([tmp_path / "audit.jsonl"]) if isinstance(one, Record)] == [("b",), ("b",)]
     missing = RAGGuard(str(tmp_path / "none.json"), str(tmp_path / "corpus.jsonl"))
     with pytest.raises(InvalidInputError, match=r"none\.json"):
         missing.warm_up()
@@ -130,6 +138,17 @@ def test_what_is_returned_is_what_was_judged() -> None:
     assert unscored.score is None
     assert guard.run("query", []) == {"documents": []}
     assert [one.id for one in guard.run("query", [Document(id="d", content="d"), only], top_k=2)["documents"]] == ["d", "c"]
+
+
+def test_observers_are_told_what_became_of_each_query() -> None:
+    told: list[Decision] = []
+    observers = Observers([told.append])
+    guard = RAGGuard.of([Banned()], observers=observers)
+    given = [Document(id="a", content="BANNED"), Document(id="b", content="fine")]
+    guard.run("query", given)
+    asyncio.run(guard.run_async("query", given))
+    assert observers.flush()
+    assert [[hit.document.id for hit in one.result.removed] for one in told if one.result] == [["a"], ["a"]]
 
 
 def test_scores_that_do_not_fall_are_no_order() -> None:

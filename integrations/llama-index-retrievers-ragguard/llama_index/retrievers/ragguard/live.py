@@ -63,4 +63,6 @@ class Guarding(Live, BaseComponent):
         fields = {key: value for key, value in {**data, **kwargs}.items() if key in cls.model_fields}
         if isinstance(fields.get("policy"), dict):
             fields["policy"] = GuardPolicy.model_validate(fields["policy"])
+        if "observers" in kwargs:  # live, too, and no field
+            fields["observers"] = kwargs["observers"]
         return cls(**fields)
