@@ -10,7 +10,8 @@ from typing import Any
 from benchmarks import scale_plot, scaling_plot
 
 ROOT = Path(__file__).parents[1]
-PAGES = (ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in ("encoders", "scale", "scan", "sizing", "study")))
+TOLD = ("audit", "encoders", "scale", "scan", "sizing", "study")
+PAGES = (ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in TOLD))
 IMAGES = ROOT / "docs" / "images"
 RESULTS = Path(__file__).parent / "results"
 
@@ -375,7 +376,26 @@ def _scan_honest(result: dict[str, Any]) -> str:
     return _table(["honest documents of", "judged", "flagged or quarantined", "quarantined"], lines)
 
 
+def _audit(result: dict[str, Any]) -> str:
+    """What being observed costs, and what deciding again makes of the records."""
+    rows = result["datasets"]
+    again = {"from_numbers": "from its numbers", "from_corpus": "from the corpus", "from_texts_in_the_record": "from texts in it"}
+    lines = [
+        ["decisions recorded, missed", *(f"{row['records']:,}, {row['unrecorded']}" for row in rows)],
+        *([f"decided again {how}, otherwise", *(_again(row[key]) for row in rows)] for key, how in again.items()),
+        ["bytes of a record, with texts", *(f"{row['bytes_a_record']:,}, {row['bytes_with_texts']:,}" for row in rows)],
+        ["a query with an audit log, against without", *(f"{row['audit_over_nobody']:.2f}" for row in rows)],
+        ["with OpenTelemetry and Prometheus, too", *(f"{row['everything_over_nobody']:.2f}" for row in rows)],
+    ]
+    return _table(["", *(row["dataset"] for row in rows)], lines)
+
+
+def _again(found: dict[str, Any]) -> str:
+    return f"{sum(found['decided'].values()):,}, {found['otherwise']}"
+
+
 TABLES = {
+    "audit": _audit,
     "scan": _scan,
     "scan_honest": _scan_honest,
     "robust": _robust,

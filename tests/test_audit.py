@@ -144,8 +144,10 @@ def test_no_text_is_recorded_unless_it_is_asked_for(
         return path.read_text()
 
     secret = write(log, False)
-    for text in (QUESTION, "Sourdough", "hunter2", *(document.text[:40] for document in DEMO.documents)):
-        assert json.dumps(text)[1:-1] not in secret
+    for text in (QUESTION, POISON.text, *(document.text for document in DEMO.documents)):
+        words = text.lower().split()
+        assert not any(" ".join(words[i : i + 3]) in secret.lower() for i in range(len(words) - 2))
+    assert "hunter2" not in secret
     assert "quoting did not run" in secret or not fail_open
     told = write(tmp_path / "texts.jsonl", True)
     assert "Sourdough bread rises by wild yeast." in told

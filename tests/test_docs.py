@@ -24,6 +24,7 @@ ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 START = "start.md"
 RUN = (
+    "audit.md",
     "certificates.md",
     "howto/callable.md",
     "howto/haystack.md",

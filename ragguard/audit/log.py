@@ -84,7 +84,7 @@ class Flaw:
     what: str
 
 
-def read(paths: Sequence[Path]) -> Iterator[Record | Flaw]:
+def read(paths: Sequence[Path | str]) -> Iterator[Record | Flaw]:
     """Records in the order of the files, and what is wrong with them.
 
     Records taken from the end of a writer's are not missed: keep the last digest elsewhere, or send lines to another machine.
@@ -98,7 +98,7 @@ def read(paths: Sequence[Path]) -> Iterator[Record | Flaw]:
     last: dict[str, tuple[int, str]] = {}
     for path in paths:
         try:
-            with path.open("rb") as lines:
+            with Path(path).open("rb") as lines:
                 for number, line in enumerate(lines, 1):
                     place = f"{path}:{number}"
                     found = _parsed(line, place)

@@ -91,7 +91,7 @@ class Summary:
 
 
 def summarise(
-    paths: Sequence[Path],
+    paths: Sequence[Path | str],
     defenses: Sequence[Defense] = (),
     documents: Mapping[str, Document] | None = None,
     queries: Mapping[str, str] | None = None,
