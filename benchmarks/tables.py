@@ -384,10 +384,17 @@ def _audit(result: dict[str, Any]) -> str:
         ["decisions recorded, missed", *(f"{row['records']:,}, {row['unrecorded']}" for row in rows)],
         *([f"decided again {how}, otherwise", *(_again(row[key]) for row in rows)] for key, how in again.items()),
         ["bytes of a record, with texts", *(f"{row['bytes_a_record']:,}, {row['bytes_with_texts']:,}" for row in rows)],
-        ["a query with an audit log, against without", *(f"{row['audit_over_nobody']:.2f}" for row in rows)],
-        ["with OpenTelemetry and Prometheus, too", *(f"{row['everything_over_nobody']:.2f}" for row in rows)],
+        *([f"time of a query with {how}, against without", *_times(rows, f"{one}_over_nobody")] for one, how in OBSERVED.items()),
+        *([f"queries without a pause, with {how}", *_times(rows, f"{one}_busy")] for one, how in OBSERVED.items()),
     ]
     return _table(["", *(row["dataset"] for row in rows)], lines)
+
+
+OBSERVED = {"audit": "an audit log", "everything": "that, OpenTelemetry and Prometheus"}
+
+
+def _times(rows: list[dict[str, Any]], key: str) -> list[str]:
+    return [f"{row[key]:.2f}" for row in rows]
 
 
 def _again(found: dict[str, Any]) -> str:

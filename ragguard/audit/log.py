@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import secrets
 import threading
@@ -11,9 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from pydantic import ValidationError
-
-from ragguard.audit.record import FORMAT, Record, digest, record
+from ragguard.audit.record import Record, record
 from ragguard.errors import InvalidInputError
 from ragguard.observing import Decision
 
@@ -52,9 +49,9 @@ class AuditLog:
         with self._lock:
             if self._process != os.getpid():
                 self._process, self._writer, self._previous = os.getpid(), secrets.token_hex(8), ""
-            made = record(decision, self._writer, self._previous, self._texts)
-            self._append(json.dumps(made.model_dump(mode="json")).encode() + b"\n")
-            self._previous = made.digest
+            line, name = record(decision, self._writer, self._previous, self._texts).line()
+            self._append(line)
+            self._previous = name
 
     def _append(self, line: bytes) -> None:
         file = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
@@ -101,28 +98,16 @@ def read(paths: Sequence[Path | str]) -> Iterator[Record | Flaw]:
             with Path(path).open("rb") as lines:
                 for number, line in enumerate(lines, 1):
                     place = f"{path}:{number}"
-                    found = _parsed(line, place)
-                    if isinstance(found, Record):
-                        yield from _gaps(found, *last.get(found.writer, (0, "")), place)
-                        last[found.writer] = found.number, found.digest
-                    if line.strip():
-                        yield found
+                    try:
+                        found = Record.of(line)
+                    except ValueError as error:
+                        yield Flaw("damaged", place, str(error))
+                        continue
+                    yield from _gaps(found, *last.get(found.writer, (0, "")), place)
+                    last[found.writer] = found.number, found.digest
+                    yield found
         except OSError as error:
             raise InvalidInputError(f"the audit log {path} cannot be read: {error}") from error
-
-
-def _parsed(line: bytes, place: str) -> Record | Flaw:
-    try:
-        content = json.loads(line)
-        if not isinstance(content, dict) or content.get("digest") != digest(content):
-            return Flaw("damaged", place, "its digest is not that of what it says")
-        if content.get("format") != FORMAT:
-            return Flaw("damaged", place, f"it has format {content.get('format')!r:.20}; this reads {FORMAT}")
-        return Record.model_validate(content)
-    except ValidationError as error:
-        return Flaw("damaged", place, f"it is no record: {error.errors()[0]['msg']}")
-    except (ValueError, RecursionError):
-        return Flaw("damaged", place, "it is no JSON: half a line, or another file")
 
 
 def _gaps(found: Record, number: int, last: str, place: str) -> Iterator[Flaw]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from datetime import datetime, timezone
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ragguard import __version__
 from ragguard.defenses.base import BaseDefense
@@ -19,6 +20,9 @@ from ragguard.types import Action, ContestKind, FindingKind, Hit, Verdict
 
 FORMAT = 1
 """Of a record."""
+
+SEALED = re.compile(rb'(.*),"digest":"([0-9a-f]{64})"}\n', re.DOTALL)
+"""A line, and the digest that ends it."""
 
 
 class _Part(BaseModel):
@@ -123,8 +127,8 @@ class Record(_Part):
         degraded: Which defenses did not run; why is said where texts are recorded.
         contests: What kept documents of different sources disagree about.
         found: What the query itself has of an attack.
-        digest: SHA-256 of all of the above. It shows damage, and what was taken out; not what was written by someone who can
-            compute it, too.
+        digest: SHA-256 of the line before it; empty until it is written. It shows damage, and what was taken out; not what was
+            written by someone who can compute it, too.
     """
 
     format: int = FORMAT
@@ -153,15 +157,31 @@ class Record(_Part):
     found: tuple[Found, ...] = ()
     digest: str = ""
 
-    def sealed(self) -> Record:
-        """With its digest."""
-        return self.model_copy(update={"digest": digest(self.model_dump(mode="json"))})
+    def line(self) -> tuple[bytes, str]:
+        """As it is written, and its digest: of the bytes of all that is before it in the line."""
+        body = self.model_dump_json(exclude={"digest"}).encode()[:-1]
+        name = hashlib.sha256(body).hexdigest()
+        return b'%b,"digest":"%b"}\n' % (body, name.encode()), name
 
+    @classmethod
+    def of(cls, line: bytes) -> Record:
+        """What a line says.
 
-def digest(content: Mapping[str, Any]) -> str:
-    """Of a record's content, or a part of it, without its digest."""
-    told = {key: value for key, value in content.items() if key != "digest"}
-    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+        Raises:
+            ValueError: With what is wrong with it.
+        """
+        found = SEALED.fullmatch(line)
+        if found is None:
+            raise ValueError("it is no record: half a line, or another file")
+        if hashlib.sha256(found[1]).hexdigest().encode() != found[2]:
+            raise ValueError("its digest is not that of what it says")
+        try:
+            made = cls.model_validate_json(line)
+        except ValidationError as error:
+            raise ValueError(f"it is no record: {error.errors()[0]['msg']}") from None
+        if made.format != FORMAT:
+            raise ValueError(f"it has format {made.format}; this reads {FORMAT}")
+        return made
 
 
 def record(decision: Decision, writer: str, previous: str, texts: bool = False) -> Record:
@@ -173,7 +193,7 @@ def record(decision: Decision, writer: str, previous: str, texts: bool = False) 
         previous: Digest of its record before.
         texts: Record the query, the candidates' texts and errors, too.
     """
-    judges, policy = tuple(_judge(one) for one in decision.defenses), decision.policy.model_dump(mode="json")
+    judges, policy = judges_of(decision.defenses), decision.policy.model_dump(mode="json")
     result = decision.result
     query = canonical(decision.asked).text
     answer: dict[str, Any] = {}
@@ -204,7 +224,7 @@ def record(decision: Decision, writer: str, previous: str, texts: bool = False) 
         outcome=decision.outcome,
         error=_plain(str(decision.error)) if texts and decision.error is not None else None,
         **answer,
-    ).sealed()
+    )
 
 
 def judges_of(defenses: tuple[Defense, ...]) -> tuple[Judge, ...]:
@@ -214,7 +234,8 @@ def judges_of(defenses: tuple[Defense, ...]) -> tuple[Judge, ...]:
 
 def guard_digest(judges: tuple[Judge, ...], policy: Mapping[str, Any]) -> str:
     """What a guard is known by."""
-    return digest({"policy": policy, "judges": [one.model_dump(mode="json") for one in judges]})
+    told = {"policy": policy, "judges": [one.model_dump(mode="json") for one in judges]}
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
 
 def _judge(defense: Defense) -> Judge:

@@ -84,7 +84,7 @@ def _show(found: Summary) -> None:
 
     if found.first and found.last:
         when = f" from {found.first:%Y-%m-%d %H:%M:%S} to {found.last:%Y-%m-%d %H:%M:%S} UTC"
-        say(f"{found.decisions} decisions{when}, {found.writers} writers: {_counts(found.outcomes)}")
+        say(f"{found.decisions} decisions{when}: {_counts(found.outcomes)}; writers: {found.writers}")
     else:
         say("no decisions")
     if found.verdicts:

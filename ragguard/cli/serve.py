@@ -90,7 +90,8 @@ def serve(
             f"{' + '.join(loaded.defenses)} over {loaded.documents} documents, {loaded.model}", markup=False, soft_wrap=True
         )
         console.print(
-            f"Listening on {url(listening)}: POST /guard, GET /health, GET /openapi.json. End it with Ctrl-C.",
+            f"Listening on {url(listening)}: POST /guard, GET /health, {'GET /metrics, ' if metrics else ''}GET /openapi.json. "
+            "End it with Ctrl-C.",
             markup=False,
             soft_wrap=True,
         )
