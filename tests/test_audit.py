@@ -178,7 +178,7 @@ def test_other_defenses_are_decided_again_from_texts(log: Path, index: DenseInde
         assert replay(one).depth == "nothing"
         assert replay(one, guard).depth == "texts"
         assert replay(one, guard).differences == ()
-        assert "RAGPart(N=4, k=2)" in replay(one, [*guard[:2], RAGPart(encoder, n=4, k=2)]).differences[0]
+        assert "RAGPart(N=4, k=2)" in replay(one, [*guard[:2], RAGPart(encoder, n=4, k=2)]).changes[0]
 
 
 CHANGES: dict[str, Callable[[dict[str, Any]], object]] = {
@@ -188,6 +188,7 @@ CHANGES: dict[str, Callable[[dict[str, Any]], object]] = {
     "another action": lambda one: one["verdicts"][0].update(action="keep" if one["verdicts"][0]["action"] == "drop" else "drop"),
     "a higher threshold": lambda one: one["judges"][0]["described"].update(threshold=1e9),
     "no scales": lambda one: one["judges"][0]["described"].pop("scales"),
+    "another guard": lambda one: one.update(guard="0" * 64),
     "scales that are none": lambda one: one["judges"][0]["described"].update(scales={"echo": 3}),
 }
 
@@ -217,11 +218,34 @@ def test_another_guard_corpus_or_query_is_told(
     looser = CalibratedGuard(
         WordHashEncoder(), guard._corpus, guard._signals, guard.calibration, max_clean_query_loss=0.5, policy="flag"
     )
-    found = replay(one, [looser, SourceQuota(2)], documents, queries).differences
-    assert found[0].startswith("the guard was CalibratedGuard(0.05) + SourceQuota(limit=2), and is CalibratedGuard(0.5, flag)")
-    assert any("kept was" in difference for difference in found)
-    quota = replay(one, [guard, SourceQuota(2, key="author")], documents, queries).differences
-    assert quota[0] == "SourceQuota(limit=2): its settings is another"
+    other = replay(one, [looser, SourceQuota(2)], documents, queries)
+    assert other.changes[0].startswith(
+        "the guard was CalibratedGuard(0.05) + SourceQuota(limit=2), and is CalibratedGuard(0.5, flag)"
+    )
+    assert any("kept was" in difference for difference in other.differences)
+    quota = replay(one, [guard, SourceQuota(2, key="author")], documents, queries)
+    assert quota.changes == ("SourceQuota(limit=2): its settings is another",)
+    assert replay(one, defenses, documents, queries).changes == ()
+
+
+STRANGE: dict[str, Callable[[dict[str, Any]], object]] = {
+    "no id": lambda one: one["candidates"][0].update(id=""),
+    "a score that is none": lambda one: one["candidates"][0].update(score="nan"),
+    "a policy of nobody's": lambda one: one["policy"].update(colour="red"),
+    "more results than it was calibrated for": lambda one: one.update(k=10**9),
+    "no query": lambda one: one.update(query=" "),
+    "a signal without end": lambda one: one["verdicts"][0]["signals"].update(echo="inf"),
+}
+
+
+@pytest.mark.parametrize("change", STRANGE)
+def test_a_record_that_makes_no_sense_is_a_difference_and_no_crash(
+    log: Path, index: DenseIndex, defenses: list[Defense], change: str
+) -> None:
+    written(log, index, defenses, [QUESTION], texts=True)
+    content = json.loads(log.read_text())
+    STRANGE[change](content)
+    assert replay(Record.of(Record.model_validate(content).line()[0]), defenses).differences
 
 
 def test_errors_are_recorded_without_what_they_say(log: Path, index: DenseIndex) -> None:
@@ -411,7 +435,7 @@ def test_a_corpus_that_grew_is_told(log: Path, index: DenseIndex, guard: Calibra
     grown.learn([Document("new", "What nobody had read.")])
     (one,) = records(log)
     found = replay(one, [grown], documents, {content_hash(QUESTION): QUESTION})
-    assert found.differences[0] == f"{guard.name}: its corpus is another"
+    assert found.changes == (f"{guard.name}: its corpus is another",)
 
 
 def test_a_guard_without_its_corpus_is_a_wrong_option(log: Path) -> None:

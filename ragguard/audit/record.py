@@ -263,8 +263,8 @@ def _decided(verdict: Verdict) -> Decided:
         reason=_plain(verdict.reason),
         before=verdict.rank_before,
         after=verdict.rank_after,
-        signals=dict(verdict.signals),
-        suspicion=verdict.suspicion,
+        signals={name: float(value) for name, value in verdict.signals.items()},
+        suspicion=None if verdict.suspicion is None else float(verdict.suspicion),
         spans=tuple((one.start, one.end) for one in verdict.spans),
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
@@ -33,11 +34,13 @@ class Replay:
             signals, scales and threshold; other defenses record nothing that theirs follow from. `nothing`: nothing could be
             decided.
         differences: What came out otherwise, one sentence each; empty if nothing did.
+        changes: What is not as it was of the guard that was given, one sentence each: why there may be differences.
         why_not: Why it was not decided from texts; empty if it was.
     """
 
     depth: Depth
     differences: tuple[str, ...]
+    changes: tuple[str, ...] = ()
     why_not: str = ""
 
 
@@ -55,21 +58,19 @@ def replay(
         documents: The corpus, by id, where the record has no texts.
         queries: By `query_hash`, where the record has no texts.
     """
-    numbers = _numbers(record)
+    numbers, changes = _numbers(record), _changes(record, judges_of(tuple(defenses))) if defenses else ()
     query = record.query if record.query is not None else (queries or {}).get(record.query_hash)
-    hits, missing = _hits(record, documents or {})
-    why_not = _why_not(record, defenses, query, missing)
-    if why_not or query is None:
-        decided = any(one.kind == CalibratedGuard.__name__ for one in record.judges) and record.verdicts
-        return Replay("numbers" if decided else "nothing", numbers, why_not)
-    judges = judges_of(tuple(defenses))
-    other = [] if guard_digest(judges, record.policy) == record.guard else [*_changes(record.judges, judges)]
     try:
+        hits, missing = _hits(record, documents or {})
+        why_not = _why_not(record, defenses, query, missing)
+        if why_not or query is None:
+            decided = any(one.kind == CalibratedGuard.__name__ for one in record.judges) and record.verdicts
+            return Replay("numbers" if decided else "nothing", numbers, changes, why_not)
         policy = GuardPolicy.model_validate({**record.policy, "deadline_s": None})
         result = Guard(defenses, policy)(query, hits, record.k)
     except (RAGGuardError, ValueError) as error:
-        return Replay("texts", (*other, *numbers, f"it was answered, and now is not: {error}"))
-    return Replay("texts", (*other, *numbers, *_differences(record, result)))
+        return Replay("texts", (*numbers, f"it was answered, and now is not: {error}"), changes)
+    return Replay("texts", (*numbers, *_differences(record, result)), changes)
 
 
 def _why_not(record: Record, defenses: Sequence[Defense], query: str | None, missing: str) -> str:
@@ -99,22 +100,24 @@ def _hits(record: Record, documents: Mapping[str, Document]) -> tuple[list[Hit],
     return hits, ""
 
 
-def _changes(before: Sequence[Judge], now: Sequence[Judge]) -> list[str]:
+def _changes(record: Record, now: Sequence[Judge]) -> tuple[str, ...]:
+    before = record.judges
     names = [one.name for one in before], [one.name for one in now]
     if names[0] != names[1]:
-        return [f"the guard was {' + '.join(names[0])}, and is {' + '.join(names[1])}"]
-    changed = [
+        return (f"the guard was {' + '.join(names[0])}, and is {' + '.join(names[1])}",)
+    return tuple(
         f"{was.name}: its {key} is another"
         for was, one in zip(before, now, strict=True)
         for key in sorted(was.described.keys() | one.described.keys())
         if was.described.get(key) != one.described.get(key)
-    ]
-    return changed or ["a defense is of another class"]
+    )
 
 
 def _numbers(record: Record) -> tuple[str, ...]:
     """Whether the verdicts of calibrated guards follow from what is recorded."""
     differences = []
+    if guard_digest(record.judges, record.policy) != record.guard:
+        differences.append("its guard is not the one that its digest names")
     for judge in record.judges:
         if judge.kind != CalibratedGuard.__name__:
             continue
@@ -135,7 +138,7 @@ def _follows(verdict: Decided, scales: Mapping[str, Scale], threshold: float, dr
     scores = {name: np.array([verdict.signals.get(name, np.nan)]) for name in scales}
     again = float(suspicions(scales, scores)[0])
     about = f"document {verdict.document!r}"
-    if verdict.suspicion is None or not abs(again - verdict.suspicion) <= TOLERANCE * max(1.0, abs(again)):
+    if verdict.suspicion is None or not math.isclose(again, verdict.suspicion, rel_tol=TOLERANCE, abs_tol=TOLERANCE):
         return [f"{about}: its signals make a suspicion of {again:.4g}, not {verdict.suspicion:.4g}"]
     if drops and (verdict.action == "drop") != (verdict.suspicion > threshold):
         return [f"{about}: {verdict.action} does not follow from {verdict.suspicion:.4g} with a threshold of {threshold:.4g}"]

@@ -66,6 +66,7 @@ class Summary:
         flawed: How many.
         replayed: Records by how far they were decided again.
         why_not: Records by why they were not decided from texts.
+        changes: Records by what is not as it was of the guard that was given.
         differences: Records that came out otherwise, the first thousand.
         different: How many.
     """
@@ -81,6 +82,7 @@ class Summary:
     flawed: int
     replayed: Mapping[Depth, int]
     why_not: Mapping[str, int]
+    changes: Mapping[str, int]
     differences: tuple[Difference, ...]
     different: int
 
@@ -119,6 +121,7 @@ def summarise(
     flaws: list[Flaw] = []
     replayed: Counter[Depth] = Counter()
     why_not: Counter[str] = Counter()
+    changes: Counter[str] = Counter()
     differences: list[Difference] = []
     flawed = different = 0
     for one in read(paths):
@@ -138,6 +141,7 @@ def summarise(
         replayed[again.depth] += 1
         if again.why_not:
             why_not[again.why_not] += 1
+        changes.update(again.changes)
         if again.differences:
             different += 1
             differences += [Difference(one.writer, one.number, again.differences)][: KEPT - len(differences)]
@@ -154,6 +158,7 @@ def summarise(
         flawed=flawed,
         replayed=dict(replayed),
         why_not=dict(why_not.most_common(KEPT)),
+        changes=dict(changes.most_common(KEPT)),
         differences=tuple(differences),
         different=different,
     )

@@ -113,6 +113,8 @@ def _show(found: Summary) -> None:
     again = ", ".join(f"{found.replayed[depth]} {how}" for depth, how in depths.items() if depth in found.replayed)
     if again:
         say(f"Decided again: {again}; {found.different or 'none'} came out otherwise.")
+    for what, count in found.changes.items():
+        say(f"  of {count}, {visible(what)}")
     for why, count in [*found.why_not.items()][:SHOWN]:
         say(f"  not from texts: {count}, since {visible(why)}")
 
