@@ -17,7 +17,7 @@ from ragguard.text import content_hash
 
 SAMPLE = 100_000
 """Texts of a corpus that its language is learned from, at most: half a gigabyte (benchmarks/results/scale.json). For nq_dev
-2,119 are enough and 1,000 too few: HotFlip's ASR@10 is .02 and .17 (benchmarks/results/language_sample.json)."""
+2,119 are enough and 1,000 too few: HotFlip's ASR@10 is .03 and .18 (benchmarks/results/language_sample.json)."""
 
 SOON = 20
 """Tokens within which a bigram is no news."""
