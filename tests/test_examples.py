@@ -13,6 +13,14 @@ PRINTS = {
     "langchain_retriever.py": ("undefended: ['poison', 'scent']", "guarded:    ['scent', 'dance']", "poison: demote"),
     "quickstart.py": ("undefended: ['history', 'poison']", "guarded:    ['history', 'bridge']", "poison: demote"),
     "sidecar_curl.sh": ('"lost": [\n        "poison"', '"defense": "SourceQuota(limit=1)"', "repeats the query word for word"),
+    "operate.sh": (
+        "1 quarantined, 0 flagged, 2 admitted of 3 documents",
+        "dropped: ['repeats'",
+        "Decided again: 1 from texts; none came out otherwise.",
+        "Taken out: 2 documents of batch forum: repeats, honest",
+        "24 documents, as recorded in generation 3, signed with",
+        "24 documents, NOT as recorded in generation 3, signed with",
+    ),
     "pgvector_two_workers.py": (
         "worker 1 undefended: ['patina', 'poison'], guarded: ['patina', 'slate'], pieces embedded: 0",
         "worker 2 undefended: ['patina', 'poison'], guarded: ['patina', 'slate'], pieces embedded: 0",
@@ -31,7 +39,7 @@ def test_every_example_is_listed() -> None:
 def test_example_runs_and_shows_the_difference(name: str) -> None:
     runs = "bash" if name.endswith(".sh") else sys.executable
     own = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}  # where `ragguard` is
-    done = subprocess.run([runs, str(EXAMPLES / name)], capture_output=True, text=True, timeout=300, env=own)
+    done = subprocess.run([runs, str(EXAMPLES / name)], capture_output=True, text=True, timeout=600, env=own)
     assert done.returncode == 0, done.stderr[-3000:]
     for line in PRINTS[name]:
         assert line in done.stdout
