@@ -199,6 +199,39 @@ def test_a_kill_at_any_rename_leaves_all_or_nothing(folder: Path, monkeypatch: p
     assert states == [2] * 5 + ["unfinished"] * 4 + [3]
 
 
+def test_a_journal_that_somebody_planted_moves_nothing_to_where_he_cannot_write(folder: Path, tmp_path: Path) -> None:
+    """He can write beside the manifest, and whoever rolls back can write everywhere."""
+    (tmp_path / "home").mkdir()
+    mine, his = tmp_path / "home" / "authorized_keys", folder / "his"
+    mine.write_text("mine")
+    his.write_text("his")
+    for planted in ([[str(his), str(mine)]], [str(mine)], [str(folder / ".." / "home" / "authorized_keys")]):
+        journal(folder / "manifest.jsonl").write_text(json.dumps(planted))
+        try:
+            rollback(folder / "manifest.jsonl", files(folder), "second")
+        except InvalidInputError:
+            journal(folder / "manifest.jsonl").unlink(missing_ok=True)
+        assert (mine.read_text(), his.read_text()) == ("mine", "his")
+
+
+def test_a_link_beside_a_file_is_not_written_through(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine").write_text("mine")
+    (folder / "manifest.jsonl.next.part").symlink_to(tmp_path / "mine")
+    rollback(folder / "manifest.jsonl", files(folder), "second")
+    assert (tmp_path / "mine").read_text() == "mine"
+
+
+def test_a_corpus_behind_a_link_is_rolled_back_where_it_is(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    for path in files(folder):
+        path.replace(tmp_path / "data" / f"of-{path.name}")
+        path.symlink_to(tmp_path / "data" / f"of-{path.name}")
+    rollback(folder / "manifest.jsonl", files(folder), "second")
+    assert all(path.is_symlink() for path in files(folder))
+    assert not [*folder.glob("*.next"), *(tmp_path / "data").glob("*.next")]
+    assert verify(folder / "manifest.jsonl", files(folder), Expected(generation=3)).ok
+
+
 @pytest.fixture(scope="module")
 def planted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Passages of the demo with a poisoned one that came later; recorded."""
