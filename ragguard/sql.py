@@ -104,6 +104,16 @@ class Database:
                 f"{self._advice}."
             ) from error
 
+    def settle(self) -> None:
+        """Bring what was written from SQLite's log into the file itself: damage to a log cuts off its end, and copies forget it.
+
+        Raises:
+            StoreError: If the file cannot be written to; nothing is lost by that.
+        """
+        if self.dialect == "sqlite":
+            with self.used("write") as connection:
+                connection.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)")
+
     def insert(self, table: sa.Table) -> Any:
         """An insertion that may say what to do on a conflict."""
         return (sqlite if self.dialect == "sqlite" else postgresql).insert(table)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
 
 from benchmarks.trust.kills import killed
+from benchmarks.trust.quarantine_machine import QuarantineMachine
 from benchmarks.trust.writes import KEYS, TEXTS, evidence, same
 from ragguard.index import DenseIndex
 from ragguard.sql_store import SQLStore
@@ -139,7 +140,7 @@ class IndexMachine(RuleBasedStateMachine):
 
 
 def machines(examples: int) -> dict[str, int]:
-    """Run both so often, of up to 25 steps each.
+    """Run each so often, of up to 25 steps each: a store, an index, a quarantine.
 
     Returns:
         `machine_runs`.
@@ -147,9 +148,10 @@ def machines(examples: int) -> dict[str, int]:
     Raises:
         ValueError: If one of them does what it must not; Hypothesis prints the steps.
     """
-    for machine in (StoreMachine, IndexMachine):
+    every = (StoreMachine, IndexMachine, QuarantineMachine)
+    for machine in every:
         chosen = settings(
             max_examples=examples, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck), database=None
         )
         run_state_machine_as_test(machine, settings=chosen)
-    return {"machine_runs": 2 * examples}
+    return {"machine_runs": len(every) * examples}

@@ -84,7 +84,9 @@ class Quarantine:
         with self._database.used("write", "alone") as connection:
             if connection.execute(known.where(spoken)).first() is None:
                 self._append(connection, key, likeness(document.text), given)
-            return self._state(connection.execute(known).one())
+            state = self._state(connection.execute(known).one())
+        self._database.settle()
+        return state
 
     def blocked(self, texts: Collection[str]) -> dict[str, Block]:
         """Which of these texts must not be retrieved, and why; one look-up in an index.
@@ -100,7 +102,7 @@ class Quarantine:
         alike = alike.where(ENTRIES.c.likeness.in_(set(words.values())), ENTRIES.c.state != "released")
         asked = sa.select(ENTRIES).where(ENTRIES.c.content.in_(set(keys.values())) | ENTRIES.c.id.in_(alike))
         with self._database.used("read") as connection:
-            rows = connection.execute(asked).all()
+            rows = connection.execute(asked.order_by(ENTRIES.c.id.desc())).all()  # of those alike, the first that was put away
         states = {row.content: self._state(row) for row in rows}
         first = {row.likeness: row.content for row in rows if states[row.content] != "released"}
         blocked = {}
@@ -200,12 +202,12 @@ class Quarantine:
         """
         states: dict[int, State] = {}
         last, met = START, head in (None, START)
-        every = sa.select(EVENTS, ENTRIES.c.content).outerjoin(ENTRIES).order_by(EVENTS.c.id).execution_options(yield_per=1000)
+        every = sa.select(EVENTS, ENTRIES.c.content).join(ENTRIES).order_by(EVENTS.c.id).execution_options(yield_per=1000)
         with self._database.used("read", "still") as connection:
             self._check_texts(connection)
             for row in connection.execute(every):
-                if row.previous != last or row.content is None or event_digest(row.content, row._asdict()) != row.digest:
-                    raise self._damaged(row.content or f"event {row.id}")
+                if row.previous != last or event_digest(row.content, row._asdict()) != row.digest:
+                    raise self._damaged(row.content)
                 states[row.entry] = after(states.get(row.entry), row.what)
                 last = row.digest
                 met = met or last == head
@@ -235,7 +237,9 @@ class Quarantine:
             if seen is not None and len(entry.history) != seen:
                 raise InvalidInputError(f"{entry.key} has changed since you looked at it; look again")
             self._append(connection, entry.key, likeness(entry.grounds[0].document.text), given)
-            return self._found(connection, entry.key)
+            entry = self._found(connection, entry.key)
+        self._database.settle()
+        return entry
 
     def _append(self, connection: sa.Connection, key: str, words: str, given: Mapping[str, Any]) -> None:
         """Write an event, and what becomes of its text; alone."""
@@ -272,18 +276,21 @@ class Quarantine:
                 history.append(event(one))
         except (sa.exc.SQLAlchemyError, TypeError, KeyError, ValueError) as error:  # of rows that cannot be decoded
             raise self._damaged(row.content) from error
-        if state != self._state(row):
+        if state != self._state(row) or history[0].what != "hold":
             raise self._damaged(row.content)
         return Entry(row.content, self._state(row), tuple(history), row.id)
 
     def _check_texts(self, connection: sa.Connection) -> None:
-        """What look-ups rest on: the rows of the texts, and that an index leads to each."""
+        """What look-ups rest on: the rows of the texts, that an index leads to each, and that none is gone."""
         if self._database.dialect == "sqlite":
             told = connection.exec_driver_sql(f"PRAGMA integrity_check({ENTRIES.name})").scalars().all()
             if told != ["ok"]:
                 raise StoreError(f"{self.name} is damaged: {told[0]}; {ADVICE}")
         for row in connection.execute(sa.select(ENTRIES)):
             self._state(row)
+        gone = sa.select(EVENTS.c.entry).where(EVENTS.c.entry.not_in(sa.select(ENTRIES.c.id))).limit(1)
+        if (number := connection.scalar(gone)) is not None:
+            raise self._damaged(f"text {number}, which is gone,")
 
     def _state(self, row: Any) -> State:
         """Of a row that is as it was written."""
