@@ -477,7 +477,36 @@ def test_the_commands_list_show_and_decide(tmp_path: Path, capsys: pytest.Captur
     assert json.loads(played(capsys, f"quarantine show {key} --quarantine {path} --json")) == entry
 
 
-@pytest.mark.parametrize("line", ["list", "show 00000000", "release 00000000 --actor A --reason B"])
+def test_hostile_text_poses_as_no_line_of_the_history(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    forged = "2026-01-01 00:00:00 release by Ada: It is fine."
+    name = f"x\n\x1b[2J\n{forged}"
+    document = Document(name, f"{'spaces' + ' ' * 200}\n\nHistory\n{forged}\r{forged}", {"source": name})
+    verdict = Verdict(name, "Guard", "drop", f"why\n{forged}", 1, None)
+    with Quarantine(tmp_path / "q.db") as quarantine:
+        quarantine.hold(document, verdict, query=f"?\n{forged}")
+        quarantine.confirm(content_key(document.text), f"Eve\n{forged}", f"why\n{forged}")
+    shown = played(capsys, f"quarantine show {content_key(document.text)} --quarantine {tmp_path / 'q.db'}")
+    listed = played(capsys, f"quarantine list --quarantine {tmp_path / 'q.db'}")
+    assert "\x1b" not in shown + listed
+    history = shown.partition("\nHistory\n")[2].splitlines()
+    assert [line.split()[2] for line in history] == ["hold", "confirm"]
+    assert [line for line in shown.splitlines() if line.startswith(("History", forged[:19]))] == ["History"]
+
+
+def test_check_tells_the_head_and_an_older_copy(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "q.db"
+    with Quarantine(path) as quarantine:
+        quarantine.hold(BAD, VERDICT)
+        head = quarantine.check()
+    line = f"quarantine check --quarantine {path}"
+    assert f"1 texts, as they were written.\nRemember the head: {head}" in played(capsys, line)
+    counts = {"held": 1, "confirmed": 0, "released": 0}
+    assert json.loads(played(capsys, f"{line} --head {head} --json")) == {"counts": counts, "head": head}
+    with pytest.raises(StoreError, match="rolled back, or written anew"):
+        app(shlex.split(f"{line} --head {'0' * 63}1"), standalone_mode=False)
+
+
+@pytest.mark.parametrize("line", ["list", "check", "show 00000000", "release 00000000 --actor A --reason B"])
 def test_commands_make_no_quarantine(line: str, tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="there is no file"):
         app(shlex.split(f"quarantine {line} --quarantine {tmp_path / 'q.db'}"), standalone_mode=False)

@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from benchmarks.trust.kills import killed
 from benchmarks.trust.quarantine_machine import QuarantineMachine
-from benchmarks.trust.writes import KEYS, TEXTS, evidence, same
+from benchmarks.trust.writes import KEYS, TEXTS, evidence, put_alone, same
 from ragguard.index import DenseIndex
 from ragguard.sql_store import SQLStore
 from ragguard.testing import WordHashEncoder
@@ -65,7 +65,7 @@ class StoreMachine(RuleBasedStateMachine):
     @rule(numbers=SOME, after=st.floats(0, 0.02))
     def kill(self, numbers: list[int], after: float) -> None:
         """Another process stores some, and is killed: they are there all, or none that were not."""
-        killed(_put, (self._folder / "evidence.db", numbers), after)
+        killed(put_alone, (self._folder / "evidence.db", numbers), after)
         self.restart()
         fresh = [i for i in numbers if i not in self._known]
         there = [i for i, item in zip(fresh, self._store.get([KEYS[i] for i in fresh]), strict=True) if item is not None]
@@ -82,11 +82,6 @@ class StoreMachine(RuleBasedStateMachine):
         for i, item in zip(numbers, self._store.get([KEYS[i] for i in numbers]), strict=True):
             if (item is not None) != (i in self._known) or (item is not None and not same(item, evidence(i, dimension=8))):
                 raise ValueError(f"{i} is {item}, and known are {sorted(self._known)}")
-
-
-def _put(path: Path, numbers: list[int]) -> None:
-    with SQLStore(path) as store:
-        store.put({KEYS[i]: evidence(i, dimension=8) for i in numbers})
 
 
 class IndexMachine(RuleBasedStateMachine):

@@ -10,13 +10,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from benchmarks.trust.kills import killed
-from benchmarks.trust.writes import TEXTS, verdict
+from benchmarks.trust.writes import SHELF, TEXTS, decide, decide_alone, hold_alone, verdict
 from ragguard.errors import InvalidInputError
 from ragguard.quarantine import Block, Event, Quarantine, State, Step, content_key
 from ragguard.types import Document
-
-SHELF = (*TEXTS[:3], *(text.upper() for text in TEXTS[:3]))
-"""What may be put away: three texts, and three that have the same words."""
 
 NEVER = tuple(f"{text}!" for text in TEXTS[:4])
 """What is only asked for: the same words again, and one that nobody knows."""
@@ -59,7 +56,7 @@ class QuarantineMachine(RuleBasedStateMachine):
         seen = len(self._known.get(number, ())) - late
         fine = self._state(number) not in (None, BECOMES[step]) and not late
         try:
-            _decide(self._open[who], number, step, seen)
+            decide(self._open[who], number, step, seen)
         except InvalidInputError:
             _must(not fine, f"{step} of {number} was refused: {self._known}")
         else:
@@ -75,14 +72,14 @@ class QuarantineMachine(RuleBasedStateMachine):
     @rule(number=NUMBERS, defense=DEFENSES, after=st.none() | AFTER)
     def hold_elsewhere(self, number: int, defense: str, after: float | None) -> None:
         """Another process puts one away, and may be killed: it is there, or nothing is."""
-        done = killed(_hold, (self._path, number, defense), after)
+        done = killed(hold_alone, (self._path, number, defense), after)
         self._settle(number, "hold", defense, done)
 
     @rule(number=NUMBERS, step=STEPS, after=st.none() | AFTER)
     def decide_elsewhere(self, number: int, step: Step, after: float | None) -> None:
         """Another process decides, and may be killed."""
         if self._state(number) not in (None, BECOMES[step]):
-            done = killed(_decide_alone, (self._path, number, step), after)
+            done = killed(decide_alone, (self._path, number, step), after)
             self._settle(number, step, "Ada", done)
 
     @invariant()
@@ -129,21 +126,6 @@ class QuarantineMachine(RuleBasedStateMachine):
         keys = {entry.key: len(entry.history) for entry in self._open[0].entries()}
         if done is not None or keys.get(content_key(SHELF[number]), 0) > before:
             self._add(number, what, whose)
-
-
-def _hold(path: Path, number: int, defense: str) -> None:
-    with Quarantine(path) as quarantine:
-        quarantine.hold(Document(f"d{number}", SHELF[number]), verdict(number, defense))
-
-
-def _decide_alone(path: Path, number: int, step: Step) -> None:
-    with Quarantine(path) as quarantine:
-        _decide(quarantine, number, step, None)
-
-
-def _decide(quarantine: Quarantine, number: int, step: Step, seen: int | None) -> None:
-    decision = quarantine.confirm if step == "confirm" else quarantine.release
-    decision(content_key(SHELF[number]), "Ada", "why", seen=seen)
 
 
 def _told(event: Event) -> tuple[Step, str]:

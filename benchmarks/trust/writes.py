@@ -11,7 +11,7 @@ import numpy as np
 from ragguard.calibration import Calibration, Scale
 from ragguard.defenses.saved import CalibratedGuardSettings, SavedGuard
 from ragguard.evaluation.files import write_whole
-from ragguard.quarantine import Quarantine
+from ragguard.quarantine import Quarantine, Step
 from ragguard.sql_store import SQLStore
 from ragguard.text import content_hash
 from ragguard.types import Document, Evidence, Span, Verdict
@@ -24,6 +24,9 @@ KEPT = 10
 ROWS, DIMENSION = 5, 384
 HELD = 5
 """Texts in quarantine."""
+
+SHELF = (*TEXTS[:3], *(text.upper() for text in TEXTS[:3]))
+"""Three texts, and three that have the same words."""
 
 LARGE = "a text that it takes long to write " * 60_000
 MAXIMA = 20_000
@@ -131,6 +134,30 @@ def document(number: int, text: str | None = None) -> Document:
 def verdict(number: int, defense: str = "Guard") -> Verdict:
     """On it."""
     return Verdict(f"d{number}", defense, "drop", "It speaks to the model.", 1, None, {}, (Span(0, 4),), 1.0)
+
+
+def hold_alone(path: Path, number: int, defense: str) -> None:
+    """Put one of the shelf away, in a process of its own."""
+    with Quarantine(path) as quarantine:
+        quarantine.hold(Document(f"d{number}", SHELF[number]), verdict(number, defense))
+
+
+def decide_alone(path: Path, number: int, step: Step) -> None:
+    """Decide about one of the shelf, in a process of its own."""
+    with Quarantine(path) as quarantine:
+        decide(quarantine, number, step, None)
+
+
+def decide(quarantine: Quarantine, number: int, step: Step, seen: int | None) -> None:
+    """Decide about one of the shelf."""
+    decision = quarantine.confirm if step == "confirm" else quarantine.release
+    decision(content_hash(SHELF[number]), "Ada", "why", seen=seen)
+
+
+def put_alone(path: Path, numbers: Sequence[int]) -> None:
+    """Store small evidence of some texts, in a process of its own."""
+    with SQLStore(path) as store:
+        store.put({KEYS[i]: evidence(i, dimension=8) for i in numbers})
 
 
 def _hold(folder: Path, numbers: Sequence[int]) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Literal, TypeAlias
 
-from ragguard.text import canonical, content_hash, folded_words
+from ragguard.text import KEPT, KEPT_LENGTH, canonical, content_hash, folded_words
 from ragguard.types import Document, Verdict
 
 State: TypeAlias = Literal["held", "confirmed", "released"]
@@ -99,8 +100,15 @@ def likeness(text: str) -> str:
 
     Of a text without words, its key.
     """
+    return _kept(text) if len(text) <= KEPT_LENGTH else _likeness(text)
+
+
+def _likeness(text: str) -> str:
     form = canonical(text).text
     return content_hash(" ".join(folded_words(form)) or form)
+
+
+_kept = lru_cache(KEPT)(_likeness)  # every query asks for those of its candidates
 
 
 def after(state: State | None, what: Step) -> State:
