@@ -13,8 +13,10 @@ import pytest
 
 from ragguard import DenseIndex, Document, GuardedRetriever, SourceQuota
 from ragguard.cli import app
+from ragguard.cli.trace import _show
 from ragguard.errors import InvalidInputError, ManifestError
 from ragguard.provenance import Expected, Provenance, Tracer, keys, record, recorded, rollback, verify
+from ragguard.provenance.tracing import Result, Trace, Without
 from ragguard.provenance.undone import journal
 from ragguard.testing import DOCUMENTS, QUERY, WordHashEncoder
 
@@ -230,6 +232,15 @@ def test_a_corpus_behind_a_link_is_rolled_back_where_it_is(folder: Path, tmp_pat
     assert all(path.is_symlink() for path in files(folder))
     assert not [*folder.glob("*.next"), *(tmp_path / "data").glob("*.next")]
     assert verify(folder / "manifest.jsonl", files(folder), Expected(generation=3)).ok
+
+
+def test_a_title_moves_nothing_on_the_screen(capsys: pytest.CaptureFixture[str]) -> None:
+    entering = (Result("b", 0.5, None, None, None),)
+    found = Trace("why\x1b[2J?", 1, (Result("a", 1.0, None, None, None),), (Without("document", "a", ("a",), entering, ()),))
+    _show(found, {"b": "\x1b]0;title\x07\n\u202eb"})
+    shown = capsys.readouterr().out
+    assert not {"\x1b", "\x07", "\u202e"} & set(shown)
+    assert "⟨U+001B⟩]0;title⟨U+0007⟩⟨U+000A⟩" in shown.replace(" ", "").replace("│", "").replace("\n", "")
 
 
 @pytest.fixture(scope="module")
