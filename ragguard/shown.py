@@ -60,6 +60,11 @@ def visible(text: str) -> str:
     return text if text.isascii() and text.isprintable() else "".join(map(_told, pieces(text)))
 
 
+def in_line(text: str) -> str:
+    """As `visible`, in one line: of a name or a reason, which must not pose as lines of its own."""
+    return visible(text).replace("\n", "⟨U+000A⟩").replace("\t", "⟨U+0009⟩")
+
+
 def marked(text: str, spans: Sequence[Span]) -> str:
     """As `visible`, with what is in these ranges between ⟦ and ⟧."""
     runs = groupby(pieces(text, spans), lambda piece: piece.marked)

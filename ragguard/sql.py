@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Literal
 
 from ragguard.errors import RAGGuardError, StoreError
 
@@ -22,7 +22,10 @@ SECRETS = ("password", "passfile", "sslpassword")
 """Not told of a URL's query, as its password is not."""
 
 ALONE: Mapping[str, str] = {"sqlite": "BEGIN IMMEDIATE", "postgresql": "SELECT pg_advisory_xact_lock(7296671)"}
-"""Statements after which one process at a time makes the tables."""
+"""Statements after which one process at a time goes on; the others wait."""
+
+STILL: Mapping[str, str] = {"sqlite": "BEGIN", "postgresql": "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"}
+"""Statements after which nothing changes between two reads."""
 
 
 class Database:
@@ -73,17 +76,24 @@ class Database:
             raise StoreError(f"{self.name} has {content} of version {sorted(versions)}, not {version}; use another database")
 
     @contextmanager
-    def used(self, what: str, **options: Any) -> Iterator[sa.Connection]:
+    def used(self, what: str, how: Literal["alone", "still"] | None = None, **options: Any) -> Iterator[sa.Connection]:
         """A connection in a transaction; a forked process does not share its parent's.
 
+        Args:
+            what: What is being done, for messages.
+            how: `alone`: one process at a time; `still`: all reads see the same; None: each statement by itself.
+            **options: Of the connection, as SQLAlchemy has them.
+
         Raises:
-            StoreError: If the database does not answer, or refuses; `what` is what was being done, for the message.
+            StoreError: If the database does not answer, or refuses.
         """
         if self._process != os.getpid():
             self.engine.dispose(close=False)
             self._process = os.getpid()
         try:
             with self.engine.connect().execution_options(**options) as connection, connection.begin():
+                if how:
+                    connection.exec_driver_sql((ALONE if how == "alone" else STILL)[self.dialect])
                 yield connection
         except RAGGuardError:
             raise
@@ -93,6 +103,16 @@ class Database:
                 f"cannot {what} {self.name}: {cause}. Nothing was stored by half. Check room, permissions and connection; "
                 f"{self._advice}."
             ) from error
+
+    def settle(self) -> None:
+        """Bring what was written from SQLite's log into the file itself: damage to a log cuts off its end, and copies forget it.
+
+        Raises:
+            StoreError: If the file cannot be written to; nothing is lost by that.
+        """
+        if self.dialect == "sqlite":
+            with self.used("write") as connection:
+                connection.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)")
 
     def insert(self, table: sa.Table) -> Any:
         """An insertion that may say what to do on a conflict."""

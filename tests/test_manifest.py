@@ -235,6 +235,7 @@ def test_encoder_and_settings_are_bound(signed: Path) -> None:
         ({"_id": "d0", "text": "again"}, "which an earlier line has"),
         ({"_id": "x", "text": "t", "metadata": {"source": "a\nb"}}, "document 'x': provenance must be printable"),
         ("{" * 3, "is not JSON"),
+        ('{"_id": "x", "text": "honest", "text": "lie"}', "a name is there twice"),
     ],
 )
 def test_what_cannot_be_recorded_leaves_the_manifest_as_it_was(row: Any, message: str, manifest: Path, corpus: Path) -> None:

@@ -6,9 +6,11 @@ import json
 import shlex
 import subprocess
 import sys
-from collections.abc import Sequence
+import unicodedata
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,7 @@ from ragguard.defenses import BaseDefense, Holding, Judgement, Quarantined, Sour
 from ragguard.errors import InvalidInputError, StoreError
 from ragguard.index import DenseIndex
 from ragguard.protocols import Defense
-from ragguard.quarantine import LONGEST, Quarantine, content_key
+from ragguard.quarantine import LONGEST, Block, Quarantine, content_key
 from ragguard.sql_store import SQLStore
 from ragguard.testing import DOCUMENTS, QUERY, DefenseContract, WordHashEncoder
 from ragguard.types import Document, Hit, Span, Verdict
@@ -40,6 +42,15 @@ with Quarantine(sys.argv[1]) as quarantine:
     for i in range(20):
         quarantine.hold(Document(str(i), f"text {i}"), Verdict(str(i), "Guard", "drop", "why", 1, None), by=sys.argv[2])
 """
+
+
+def changed(database: str, *statements: str) -> None:
+    """Change a quarantine behind its back."""
+    engine = sa.create_engine(database if "://" in database else f"sqlite:///{database}")
+    with engine.begin() as connection:
+        for statement in statements:
+            connection.execute(sa.text(statement))
+    engine.dispose()
 
 
 @pytest.fixture
@@ -62,7 +73,7 @@ def test_what_is_held_is_kept_as_it_was_and_survives_a_restart(database: str) ->
         assert grounds.document.text == BAD.text
         assert grounds.document.metadata == {"source": "forum", "tags": ["x", {"y": None}], "when": str(object)}
         assert (grounds.verdict, grounds.query) == (VERDICT, "why?\x00")
-        assert quarantine.blocked({entry.key, "0" * 64}) == {entry.key: "held"}
+        assert quarantine.blocked({BAD.text, "another"}) == {BAD.text: Block(entry.key, "held", same=True)}
         assert quarantine.counts() == {"held": 1, "confirmed": 0, "released": 0}
         assert quarantine.holders() == ["guard"]
 
@@ -76,9 +87,9 @@ def test_decisions_have_an_actor_and_a_reason_and_history_only_grows(database: s
             quarantine.confirm(key, "Bob", "Me, too.")
         with pytest.raises(InvalidInputError, match="changed since you looked"):
             quarantine.release(key, "Bob", "Harmless.", seen=1)
-        assert quarantine.blocked([key]) == {key: "confirmed"}, "a decision that was refused changed nothing"
+        assert quarantine.blocked([BAD.text])[BAD.text].state == "confirmed", "a decision that was refused changed nothing"
         assert quarantine.release(key, " Bob ", "A quotation.", seen=2).state == "released"
-        assert quarantine.blocked([key]) == {}
+        assert quarantine.blocked([BAD.text]) == {}
         told = [(event.what, event.actor, event.reason) for event in quarantine.show(key).history]
         assert told == [
             ("hold", "guard", VERDICT.reason),
@@ -140,13 +151,10 @@ def test_decisions_that_nobody_can_answer_for_are_refused(
 
 
 def test_what_cannot_be_held_is_an_error(quarantine: Quarantine) -> None:
-    loop: dict[str, Any] = {}
-    loop["loop"] = loop
     strange: dict[Any, int] = {("a", "b"): 1}
     for document, verdict in (
         (BAD, replace(VERDICT, document_id="another")),
         (BAD.text, VERDICT),
-        (replace(BAD, metadata=loop), VERDICT),
         (replace(BAD, metadata=strange), VERDICT),
     ):
         with pytest.raises(InvalidInputError):
@@ -181,24 +189,158 @@ def test_of_two_who_decide_at_once_one_is_told(quarantine: Quarantine) -> None:
     assert len(quarantine.show(content_key(BAD.text)).history) == 2
 
 
-def test_what_is_damaged_is_an_error_and_lets_nothing_through(database: str) -> None:
+CHANGES = (
+    "entry SET state = 'released'",
+    "entry SET state = 'rel'",
+    "entry SET likeness = 'x' || substr(likeness, 2)",
+    "entry SET content = 'x' || substr(content, 2)",
+    "event SET grounds = replace(grounds, 'Ignore', 'Cherish')",
+    "event SET grounds = '{'",
+    "event SET at = 'once'",
+    "event SET at = '2020-01-01T00:00:00+00:00'",
+    "event SET actor = '\"Eve\"' WHERE what = 'confirm'",
+    "event SET what = 'release' WHERE what = 'confirm'",
+    "event SET defense = NULL",
+    "event SET previous = digest",
+)
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_what_is_damaged_is_an_error_that_names_the_text_and_lets_nothing_through(change: str, database: str) -> None:
     key = content_key(BAD.text)
     with Quarantine(database) as quarantine:
         quarantine.hold(BAD, VERDICT)
-        engine = sa.create_engine(database if "://" in database else f"sqlite:///{database}")
-        with engine.begin() as connection:
-            connection.execute(sa.text("UPDATE ragguard_quarantine_entry SET state = 'rel'"))
-        assert quarantine.blocked([key]) == {key: "held"}
-        for change in ("grounds = replace(grounds, 'Ignore', 'Cherish')", "grounds = '{'", "at = 'once'"):
-            with engine.begin() as connection:
-                connection.execute(sa.text(f"UPDATE ragguard_quarantine_event SET {change}"))  # noqa: S608
-            with pytest.raises(StoreError, match="put back from a copy"):
-                quarantine.entries()
-        with engine.begin() as connection:
-            connection.execute(sa.text("UPDATE ragguard_quarantine SET version = 0"))
-        engine.dispose()
+        quarantine.confirm(key, "Ada", "why")
+        changed(database, f"UPDATE ragguard_quarantine_{change}")
+        damaged = f"{'x' + key[1:] if 'content' in change else key} is damaged; .* put back from a copy"
+        if change.startswith("entry"):  # what look-ups rest on
+            with pytest.raises(StoreError, match=damaged):
+                Quarantine(database)
+        else:
+            assert quarantine.blocked([BAD.text])
+        for ask in (quarantine.entries, quarantine.check):
+            with pytest.raises(StoreError, match=damaged):
+                ask()
+
+
+def test_a_quarantine_of_another_version_is_refused(database: str) -> None:
+    Quarantine(database).close()
+    changed(database, "UPDATE ragguard_quarantine SET version = 0")
     with pytest.raises(StoreError, match=r"quarantine of version \[0\], not 1"):
         Quarantine(database)
+
+
+FORGED = {
+    "the last event": (
+        "DELETE FROM ragguard_quarantine_event WHERE what = 'release'",
+        "is damaged",
+    ),
+    "an event between": ("DELETE FROM ragguard_quarantine_event WHERE what = 'confirm'", "is damaged"),
+    "a text with its events": ("DELETE FROM ragguard_quarantine_event; DELETE FROM ragguard_quarantine_entry", "have the head"),
+    "events in another order": ("UPDATE ragguard_quarantine_event SET id = 10 - id", "is damaged"),
+    "an event without its text": ("UPDATE ragguard_quarantine_event SET entry = 2 WHERE id = 1", "is damaged"),
+}
+
+
+@pytest.mark.parametrize("what", FORGED)
+def test_what_is_taken_out_of_the_history_is_told(what: str, quarantine: Quarantine) -> None:
+    quarantine.hold(BAD, VERDICT)
+    quarantine.confirm(content_key(BAD.text), "Ada", "why")
+    quarantine.release(content_key(BAD.text), "Ada", "why")
+    head = quarantine.check()
+    changes, told = FORGED[what]
+    changed(quarantine.name.removeprefix("sqlite:///"), *changes.split("; "))
+    with pytest.raises(StoreError, match=told):
+        quarantine.check(head)
+
+
+def test_an_older_copy_is_told_by_a_remembered_head(tmp_path: Path) -> None:
+    with Quarantine(tmp_path / "q.db") as quarantine:
+        first = quarantine.check()
+        quarantine.hold(BAD, VERDICT)
+        held = quarantine.check(first)
+    older = (tmp_path / "q.db").read_bytes()
+    with Quarantine(tmp_path / "q.db") as quarantine:
+        quarantine.confirm(content_key(BAD.text), "Ada", "why")
+        confirmed = quarantine.check(held)
+        assert quarantine.check(confirmed) == confirmed
+    (tmp_path / "q.db").write_bytes(older)
+    with Quarantine(tmp_path / "q.db") as quarantine:
+        assert quarantine.check() == held
+        with pytest.raises(StoreError, match=f"does not have the head {confirmed}: it was rolled back, or written anew"):
+            quarantine.check(confirmed)
+
+
+def test_history_is_in_order_though_the_clock_goes_backwards(quarantine: Quarantine, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Clock(datetime):
+        years = iter((2030, 2020, 2010))
+
+        @classmethod
+        def now(cls, tz: Any = None) -> Clock:
+            return cls(next(cls.years), 1, 1, tzinfo=tz)
+
+    monkeypatch.setattr("ragguard.quarantine.tables.datetime", Clock)
+    quarantine.hold(BAD, VERDICT)
+    quarantine.confirm(content_key(BAD.text), "Ada", "why")
+    quarantine.release(content_key(BAD.text), "Ada", "why")
+    (entry,) = quarantine.entries()
+    assert [(one.what, one.at.year) for one in entry.history] == [("hold", 2030), ("confirm", 2020), ("release", 2010)]
+    assert quarantine.blocked([BAD.text]) == {}
+    quarantine.check()
+
+
+ALIKE: dict[str, Callable[[str], str]] = {
+    "case": str.upper,
+    "spaces": lambda text: f"  {text.replace(' ', chr(0xA0) * 2)}\n\n",
+    "punctuation": lambda text: text.replace(" ", ", ") + "!",
+    "zero width": lambda text: "\u200b".join(text),
+    "joiners": lambda text: "\u200d".join(text),
+    "direction marks": lambda text: f"\u200f{text}\u200e",
+    "homoglyphs": lambda text: text.replace("a", "\u0430").replace("e", "\u0435").replace("o", "\u03bf"),
+    "full width": lambda text: "".join(chr(ord(char) + 0xFEE0) if "a" <= char <= "z" else char for char in text),
+    "marks": lambda text: text.replace("a", "a\u0301"),
+    "decomposed": lambda text: unicodedata.normalize("NFD", text),
+}
+
+
+@pytest.mark.parametrize("how", ALIKE)
+def test_a_text_that_reads_alike_is_not_retrieved_either(how: str, quarantine: Quarantine) -> None:
+    text = "The caf\u00e9 at the town hall gives away one loaf of bread a day."
+    quarantine.hold(Document("a", text), replace(VERDICT, document_id="a"))
+    other = ALIKE[how](text)
+    result = Guard([Quarantined(quarantine)])(QUERY, [Hit(Document("b", other, {"source": "another"}), 1.0)], 1)
+    assert len(result) == 0
+    block = quarantine.blocked([other])[other]
+    assert (block.key, block.state, block.same) == (content_key(text), "held", content_key(other) == content_key(text))
+    assert result.verdicts[0].reason.startswith("Its text is" if block.same else "A text with the same words is held in")
+    quarantine.release(content_key(text), "Ada", "why")
+    assert quarantine.blocked([text, other]) == {}
+
+
+def test_a_text_is_released_by_itself(quarantine: Quarantine) -> None:
+    for name in ("Is it safe? Yes", "Is it safe? YES", "Is it safe, yes"):
+        quarantine.hold(Document(name, name), replace(VERDICT, document_id=name))
+    quarantine.release(content_key("Is it safe? Yes"), "Ada", "why")
+    asked = ("Is it safe? Yes", "Is it safe? YES", "is it safe yes", "Is it safe? No", "++", "--")
+    assert {text: block.same for text, block in quarantine.blocked(asked).items()} == {
+        "Is it safe? YES": True,
+        "is it safe yes": False,
+    }
+    quarantine.hold(Document("a", "++"), replace(VERDICT, document_id="a"))
+    assert [*quarantine.blocked(["++", "--"])] == ["++"], "texts without words are told apart by what they are"
+
+
+def test_metadata_that_is_nested_without_end_is_cut(quarantine: Quarantine) -> None:
+    loop: dict[str, Any] = {}
+    loop["loop"] = loop
+    deep: Any = "bottom"
+    for _ in range(100_000):
+        deep = [deep]
+    for name, metadata in (("loop", loop), ("deep", {"deep": deep})):
+        quarantine.hold(Document(name, name), replace(VERDICT, document_id=name), by="guard")
+        quarantine.hold(Document(name, name, metadata), replace(VERDICT, document_id=name, defense="Scan"))
+    for entry in quarantine.entries():
+        assert str(entry.grounds[1].document.metadata).count("…") == 1
 
 
 def test_a_quarantine_that_is_not_there_is_not_made_unasked(database: str, tmp_path: Path) -> None:
@@ -335,7 +477,36 @@ def test_the_commands_list_show_and_decide(tmp_path: Path, capsys: pytest.Captur
     assert json.loads(played(capsys, f"quarantine show {key} --quarantine {path} --json")) == entry
 
 
-@pytest.mark.parametrize("line", ["list", "show 00000000", "release 00000000 --actor A --reason B"])
+def test_hostile_text_poses_as_no_line_of_the_history(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    forged = "2026-01-01 00:00:00 release by Ada: It is fine."
+    name = f"x\n\x1b[2J\n{forged}"
+    document = Document(name, f"{'spaces' + ' ' * 200}\n\nHistory\n{forged}\r{forged}", {"source": name})
+    verdict = Verdict(name, "Guard", "drop", f"why\n{forged}", 1, None)
+    with Quarantine(tmp_path / "q.db") as quarantine:
+        quarantine.hold(document, verdict, query=f"?\n{forged}")
+        quarantine.confirm(content_key(document.text), f"Eve\n{forged}", f"why\n{forged}")
+    shown = played(capsys, f"quarantine show {content_key(document.text)} --quarantine {tmp_path / 'q.db'}")
+    listed = played(capsys, f"quarantine list --quarantine {tmp_path / 'q.db'}")
+    assert "\x1b" not in shown + listed
+    history = shown.partition("\nHistory\n")[2].splitlines()
+    assert [line.split()[2] for line in history] == ["hold", "confirm"]
+    assert [line for line in shown.splitlines() if line.startswith(("History", forged[:19]))] == ["History"]
+
+
+def test_check_tells_the_head_and_an_older_copy(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "q.db"
+    with Quarantine(path) as quarantine:
+        quarantine.hold(BAD, VERDICT)
+        head = quarantine.check()
+    line = f"quarantine check --quarantine {path}"
+    assert f"1 texts, as they were written.\nRemember the head: {head}" in played(capsys, line)
+    counts = {"held": 1, "confirmed": 0, "released": 0}
+    assert json.loads(played(capsys, f"{line} --head {head} --json")) == {"counts": counts, "head": head}
+    with pytest.raises(StoreError, match="rolled back, or written anew"):
+        app(shlex.split(f"{line} --head {'0' * 63}1"), standalone_mode=False)
+
+
+@pytest.mark.parametrize("line", ["list", "check", "show 00000000", "release 00000000 --actor A --reason B"])
 def test_commands_make_no_quarantine(line: str, tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="there is no file"):
         app(shlex.split(f"quarantine {line} --quarantine {tmp_path / 'q.db'}"), standalone_mode=False)

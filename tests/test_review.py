@@ -20,7 +20,7 @@ from ragguard.cli.listening import LOOPBACK, listen, url
 from ragguard.quarantine import Quarantine, content_key
 from ragguard.review.app import EXCERPT, FORM, PAGE, PART, application
 from ragguard.review.guarded import HEADERS
-from ragguard.shown import marked, pieces, visible
+from ragguard.shown import in_line, marked, pieces, visible
 from ragguard.types import Document, Span, Verdict
 
 HERE = "http://127.0.0.1:8378"
@@ -194,6 +194,7 @@ def test_a_quarantine_that_is_damaged_is_told_without_what_is_inside(quarantine:
 
 def test_unseen_characters_are_shown_and_spans_marked() -> None:
     assert visible("a\u202eb\x00\x00c\td\n") == "a⟨U+202E⟩b⟨U+0000 ×2⟩c\td\n"
+    assert in_line("a\r\n\tb\u2028") == "a⟨U+000D⟩⟨U+000A⟩⟨U+0009⟩b⟨U+2028⟩"
     assert marked("ab\u200bcd", [Span(1, 4)]) == "a⟦b⟨U+200B⟩c⟧d"
     assert [one.meaning for one in pieces("\u202e")] == ["RIGHT-TO-LEFT OVERRIDE"]
     for seen in ("naïve Ωμέγα 漢字 עברית العربية हिन्दी 한국어", "e\u0301", "\u00a0"):

@@ -13,8 +13,10 @@ import pytest
 
 from ragguard import DenseIndex, Document, GuardedRetriever, SourceQuota
 from ragguard.cli import app
+from ragguard.cli.trace import _show
 from ragguard.errors import InvalidInputError, ManifestError
 from ragguard.provenance import Expected, Provenance, Tracer, keys, record, recorded, rollback, verify
+from ragguard.provenance.tracing import Result, Trace, Without
 from ragguard.provenance.undone import journal
 from ragguard.testing import DOCUMENTS, QUERY, WordHashEncoder
 
@@ -197,6 +199,48 @@ def test_a_kill_at_any_rename_leaves_all_or_nothing(folder: Path, monkeypatch: p
             assert rollback(folder / "manifest.jsonl", files(folder), "second").finished == (state == "unfinished")
         assert verify(folder / "manifest.jsonl", files(folder), Expected(generation=3)).ok
     assert states == [2] * 5 + ["unfinished"] * 4 + [3]
+
+
+def test_a_journal_that_somebody_planted_moves_nothing_to_where_he_cannot_write(folder: Path, tmp_path: Path) -> None:
+    """He can write beside the manifest, and whoever rolls back can write everywhere."""
+    (tmp_path / "home").mkdir()
+    mine, his = tmp_path / "home" / "authorized_keys", folder / "his"
+    mine.write_text("mine")
+    his.write_text("his")
+    for planted in ([[str(his), str(mine)]], [str(mine)], [str(folder / ".." / "home" / "authorized_keys")]):
+        journal(folder / "manifest.jsonl").write_text(json.dumps(planted))
+        try:
+            rollback(folder / "manifest.jsonl", files(folder), "second")
+        except InvalidInputError:
+            journal(folder / "manifest.jsonl").unlink(missing_ok=True)
+        assert (mine.read_text(), his.read_text()) == ("mine", "his")
+
+
+def test_a_link_beside_a_file_is_not_written_through(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine").write_text("mine")
+    (folder / "manifest.jsonl.next.part").symlink_to(tmp_path / "mine")
+    rollback(folder / "manifest.jsonl", files(folder), "second")
+    assert (tmp_path / "mine").read_text() == "mine"
+
+
+def test_a_corpus_behind_a_link_is_rolled_back_where_it_is(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    for path in files(folder):
+        path.replace(tmp_path / "data" / f"of-{path.name}")
+        path.symlink_to(tmp_path / "data" / f"of-{path.name}")
+    rollback(folder / "manifest.jsonl", files(folder), "second")
+    assert all(path.is_symlink() for path in files(folder))
+    assert not [*folder.glob("*.next"), *(tmp_path / "data").glob("*.next")]
+    assert verify(folder / "manifest.jsonl", files(folder), Expected(generation=3)).ok
+
+
+def test_a_title_moves_nothing_on_the_screen(capsys: pytest.CaptureFixture[str]) -> None:
+    entering = (Result("b", 0.5, None, None, None),)
+    found = Trace("why\x1b[2J?", 1, (Result("a", 1.0, None, None, None),), (Without("document", "a", ("a",), entering, ()),))
+    _show(found, {"b": "\x1b]0;title\x07\n\u202eb"})
+    shown = capsys.readouterr().out
+    assert not {"\x1b", "\x07", "\u202e"} & set(shown)
+    assert "⟨U+001B⟩]0;title⟨U+0007⟩⟨U+000A⟩" in shown.replace(" ", "").replace("│", "").replace("\n", "")
 
 
 @pytest.fixture(scope="module")

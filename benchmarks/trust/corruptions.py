@@ -7,14 +7,16 @@ import shutil
 import sqlite3
 import tempfile
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from benchmarks.trust import damaged_quarantine
 from benchmarks.trust.kills import PROCESSES
 from benchmarks.trust.writes import KEYS, evidence, same, saved_guard
 from ragguard.defenses.saved import SavedGuard
@@ -90,8 +92,25 @@ ROWS: tuple[str, ...] = (
 """Damage that the database itself does not see: a row with what is another's, and its like."""
 
 
+@dataclass(frozen=True)
+class Kept:
+    """Something on disk.
+
+    Attributes:
+        folder: Where it is when all is well.
+        file: What is damaged.
+        rows: Statements that damage rows; without any, bytes are damaged.
+        read: Reads all of it: says `unchanged`, `silent`, or how it was found.
+    """
+
+    folder: str
+    file: str
+    rows: tuple[str, ...]
+    read: Callable[[Path], str]
+
+
 def corruptions(count: int, seed: int = 0, say: Callable[[str], None] = print) -> dict[str, Any]:
-    """Damage a database, its log, and a saved guard so many times in all, and read them.
+    """Damage databases, their logs, and a saved guard so many times in all, and read them.
 
     Args:
         count: How many.
@@ -99,14 +118,15 @@ def corruptions(count: int, seed: int = 0, say: Callable[[str], None] = print) -
         say: Called with each step.
 
     Returns:
-        `corruptions`, `silent_loads`, `crashes`, and how each was found: unchanged, computed again (or every time), or refused.
+        `corruptions`, `silent_loads`, `crashes`, and how each was found: unchanged, computed again (or every time), refused, or
+        told by a remembered head.
     """
     found: dict[str, Counter[str]] = {}
     with tempfile.TemporaryDirectory() as made:
         whole = Path(made)
         _write(whole)
-        for place, name in enumerate((DATABASE, LOG, GUARD, "rows")):
-            wanted = count // 4 + (place < count % 4)
+        for place, name in enumerate(KEPT):
+            wanted = count // len(KEPT) + (place < count % len(KEPT))
             found[name] = Counter()
             for start in range(0, wanted, AT_ONCE):
                 found[name] += _apart(whole, name, (seed, place, start), min(AT_ONCE, wanted - start))
@@ -122,7 +142,7 @@ def corruptions(count: int, seed: int = 0, say: Callable[[str], None] = print) -
 
 def _write(whole: Path) -> None:
     """The files as they are when all is well; the log as a process leaves it that was killed before it emptied it."""
-    saved_guard(0, maxima=60).write(whole / GUARD)
+    saved_guard(0, maxima=60).write(whole / "guard" / GUARD)
     (whole / "live").mkdir()
     with SQLStore(whole / "live" / DATABASE) as store:
         store.put(dict(list(ITEMS.items())[:20]))
@@ -131,6 +151,7 @@ def _write(whole: Path) -> None:
         (whole / "logged").mkdir()
         for name in (DATABASE, LOG):
             shutil.copy(whole / "live" / name, whole / "logged" / name)
+    damaged_quarantine.write(whole)
 
 
 def _apart(whole: Path, name: str, seed: tuple[int, ...], count: int) -> Counter[str]:
@@ -144,25 +165,22 @@ def _apart(whole: Path, name: str, seed: tuple[int, ...], count: int) -> Counter
 
 def _damaged(whole: Path, name: str, seed: tuple[int, ...], count: int) -> Counter[str]:
     logging.getLogger("ragguard").setLevel(logging.ERROR)
-    generator = np.random.default_rng(seed)
+    generator, kept = np.random.default_rng(seed), KEPT[name]
     found: Counter[str] = Counter()
     with tempfile.TemporaryDirectory() as made:
         for number in range(count):
             folder = Path(made) / str(number)
-            if name == GUARD:
-                folder.mkdir()
-                shutil.copy(whole / GUARD, folder)
+            shutil.copytree(whole / kept.folder, folder)
+            path = folder / kept.file
+            if kept.rows:
+                _change_rows(generator, path, kept.rows[number % len(kept.rows)])
             else:
-                shutil.copytree(whole / ("logged" if name == LOG else "live"), folder)
-            if name == "rows":
-                _change_rows(generator, folder / DATABASE, number)
-            else:
-                data = bytearray(before := (folder / name).read_bytes())
+                data = bytearray(before := path.read_bytes())
                 while data == before:  # a page may have been swapped with itself
                     BYTES[int(generator.integers(len(BYTES)))](generator, data)
-                (folder / name).write_bytes(data)
+                path.write_bytes(data)
             try:
-                found[_guard(folder) if name == GUARD else _store(folder)] += 1
+                found[kept.read(folder)] += 1
             except RAGGuardError:
                 found["refused"] += 1
             except Exception as error:  # counted: nothing else may be raised
@@ -171,12 +189,13 @@ def _damaged(whole: Path, name: str, seed: tuple[int, ...], count: int) -> Count
     return found
 
 
-def _change_rows(generator: np.random.Generator, path: Path, number: int) -> None:
+def _change_rows(generator: np.random.Generator, path: Path, statement: str) -> None:
     names = [key.rpartition("|")[2] for key in ITEMS]
-    one, other = (names[int(row)] for row in generator.permutation(len(names))[:2])
+    one, other = (int(row) for row in generator.permutation(damaged_quarantine.COUNT)[:2])
+    chosen = {"a": one + 1, "b": other + 1} if path.name == damaged_quarantine.DATABASE else {"a": names[one], "b": names[other]}
     connection = sqlite3.connect(path)
     with connection:
-        connection.execute(ROWS[number % len(ROWS)], {"a": one, "b": other})
+        connection.execute(statement, chosen)
     connection.close()
 
 
@@ -204,3 +223,15 @@ def _read(store: SQLStore) -> list[str] | None:
 
 def _guard(folder: Path) -> str:
     return "unchanged" if SavedGuard.read(folder / GUARD) == saved_guard(0, maxima=60) else "silent"
+
+
+KEPT: Mapping[str, Kept] = {
+    DATABASE: Kept("live", DATABASE, (), _store),
+    LOG: Kept("logged", LOG, (), _store),
+    "rows": Kept("live", DATABASE, ROWS, _store),
+    GUARD: Kept("guard", GUARD, (), _guard),
+    damaged_quarantine.DATABASE: Kept("quarantine", damaged_quarantine.DATABASE, (), damaged_quarantine.read),
+    damaged_quarantine.LOG: Kept("quarantine, logged", damaged_quarantine.LOG, (), damaged_quarantine.read),
+    "rows of the quarantine": Kept("quarantine", damaged_quarantine.DATABASE, damaged_quarantine.ROWS, damaged_quarantine.read),
+}
+"""What is damaged."""

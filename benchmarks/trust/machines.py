@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
 
 from benchmarks.trust.kills import killed
-from benchmarks.trust.writes import KEYS, TEXTS, evidence, same
+from benchmarks.trust.quarantine_machine import QuarantineMachine
+from benchmarks.trust.writes import KEYS, TEXTS, evidence, put_alone, same
 from ragguard.index import DenseIndex
 from ragguard.sql_store import SQLStore
 from ragguard.testing import WordHashEncoder
@@ -64,7 +65,7 @@ class StoreMachine(RuleBasedStateMachine):
     @rule(numbers=SOME, after=st.floats(0, 0.02))
     def kill(self, numbers: list[int], after: float) -> None:
         """Another process stores some, and is killed: they are there all, or none that were not."""
-        killed(_put, (self._folder / "evidence.db", numbers), after)
+        killed(put_alone, (self._folder / "evidence.db", numbers), after)
         self.restart()
         fresh = [i for i in numbers if i not in self._known]
         there = [i for i, item in zip(fresh, self._store.get([KEYS[i] for i in fresh]), strict=True) if item is not None]
@@ -81,11 +82,6 @@ class StoreMachine(RuleBasedStateMachine):
         for i, item in zip(numbers, self._store.get([KEYS[i] for i in numbers]), strict=True):
             if (item is not None) != (i in self._known) or (item is not None and not same(item, evidence(i, dimension=8))):
                 raise ValueError(f"{i} is {item}, and known are {sorted(self._known)}")
-
-
-def _put(path: Path, numbers: list[int]) -> None:
-    with SQLStore(path) as store:
-        store.put({KEYS[i]: evidence(i, dimension=8) for i in numbers})
 
 
 class IndexMachine(RuleBasedStateMachine):
@@ -139,7 +135,7 @@ class IndexMachine(RuleBasedStateMachine):
 
 
 def machines(examples: int) -> dict[str, int]:
-    """Run both so often, of up to 25 steps each.
+    """Run each so often, of up to 25 steps each: a store, an index, a quarantine.
 
     Returns:
         `machine_runs`.
@@ -147,9 +143,10 @@ def machines(examples: int) -> dict[str, int]:
     Raises:
         ValueError: If one of them does what it must not; Hypothesis prints the steps.
     """
-    for machine in (StoreMachine, IndexMachine):
+    every = (StoreMachine, IndexMachine, QuarantineMachine)
+    for machine in every:
         chosen = settings(
             max_examples=examples, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck), database=None
         )
         run_state_machine_as_test(machine, settings=chosen)
-    return {"machine_runs": 2 * examples}
+    return {"machine_runs": len(every) * examples}

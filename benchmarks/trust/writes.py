@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,9 +11,10 @@ import numpy as np
 from ragguard.calibration import Calibration, Scale
 from ragguard.defenses.saved import CalibratedGuardSettings, SavedGuard
 from ragguard.evaluation.files import write_whole
+from ragguard.quarantine import Quarantine, Step
 from ragguard.sql_store import SQLStore
 from ragguard.text import content_hash
-from ragguard.types import Evidence, Span
+from ragguard.types import Document, Evidence, Span, Verdict
 
 TEXTS = tuple(f"text number {i} of the shelf" for i in range(100))
 KEYS = tuple(f"encoder|fragments:5|{content_hash(text)}" for text in TEXTS)
@@ -21,6 +22,13 @@ KEPT = 10
 """Of the texts, those that a vacuum leaves."""
 
 ROWS, DIMENSION = 5, 384
+HELD = 5
+"""Texts in quarantine."""
+
+SHELF = (*TEXTS[:3], *(text.upper() for text in TEXTS[:3]))
+"""Three texts, and three that have the same words."""
+
+LARGE = "a text that it takes long to write " * 60_000
 MAXIMA = 20_000
 """Numbers in a saved guard: so many that writing it takes long enough to be interrupted."""
 
@@ -118,6 +126,70 @@ def _written(folder: Path) -> str:
     return "old" if found == _result(0) else "new" if found == _result(1) else "torn"
 
 
+def document(number: int, text: str | None = None) -> Document:
+    """One that is put away."""
+    return Document(f"d{number}", TEXTS[number] if text is None else text)
+
+
+def verdict(number: int, defense: str = "Guard") -> Verdict:
+    """On it."""
+    return Verdict(f"d{number}", defense, "drop", "It speaks to the model.", 1, None, {}, (Span(0, 4),), 1.0)
+
+
+def hold_alone(path: Path, number: int, defense: str) -> None:
+    """Put one of the shelf away, in a process of its own."""
+    with Quarantine(path) as quarantine:
+        quarantine.hold(Document(f"d{number}", SHELF[number]), verdict(number, defense))
+
+
+def decide_alone(path: Path, number: int, step: Step) -> None:
+    """Decide about one of the shelf, in a process of its own."""
+    with Quarantine(path) as quarantine:
+        decide(quarantine, number, step, None)
+
+
+def decide(quarantine: Quarantine, number: int, step: Step, seen: int | None) -> None:
+    """Decide about one of the shelf."""
+    decision = quarantine.confirm if step == "confirm" else quarantine.release
+    decision(content_hash(SHELF[number]), "Ada", "why", seen=seen)
+
+
+def put_alone(path: Path, numbers: Sequence[int]) -> None:
+    """Store small evidence of some texts, in a process of its own."""
+    with SQLStore(path) as store:
+        store.put({KEYS[i]: evidence(i, dimension=8) for i in numbers})
+
+
+def _hold(folder: Path, numbers: Sequence[int]) -> None:
+    with Quarantine(folder / "quarantine.db") as quarantine:
+        for i in numbers:
+            quarantine.hold(document(i, LARGE if i == HELD else None), verdict(i))
+
+
+def _held(folder: Path) -> str:
+    before = {content_hash(text): ["hold"] for text in TEXTS[:HELD]}
+    return _either(folder, before, {**before, content_hash(LARGE): ["hold"]})
+
+
+def _release(folder: Path) -> None:
+    key = content_hash(TEXTS[0])
+    with Quarantine(folder / "quarantine.db") as quarantine:
+        if quarantine.show(key).state == "held":
+            quarantine.release(key, "Ada", "A quotation. " * 100)
+
+
+def _released(folder: Path) -> str:
+    before = {content_hash(text): ["hold"] for text in TEXTS[:HELD]}
+    return _either(folder, before, {**before, content_hash(TEXTS[0]): ["hold", "release"]})
+
+
+def _either(folder: Path, old: Mapping[str, list[str]], new: Mapping[str, list[str]]) -> str:
+    with Quarantine(folder / "quarantine.db") as quarantine:
+        quarantine.check()
+        found = {one.key: [event.what for event in one.history] for one in quarantine.entries()}
+    return "old" if found == old else "new" if found == new else "torn"
+
+
 WRITES: Mapping[str, Write] = {
     "store, filled": Write(lambda _: None, lambda folder: _put(folder, 0), _filled),
     "store, overwritten": Write(lambda folder: _put(folder, 0), lambda folder: _put(folder, 1), _generation),
@@ -128,4 +200,6 @@ WRITES: Mapping[str, Write] = {
         lambda folder: write_whole(folder / "results.json", _result(1)),
         _written,
     ),
+    "quarantine, held": Write(lambda folder: _hold(folder, range(HELD)), lambda folder: _hold(folder, [HELD]), _held),
+    "quarantine, released": Write(lambda folder: _hold(folder, range(HELD)), _release, _released),
 }

@@ -7,13 +7,14 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 import typer
+from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
 from ragguard.cli.options import INPUT, AsJson
 from ragguard.cli.show import console
 from ragguard.errors import InvalidInputError
-from ragguard.shown import cut, marked, visible
+from ragguard.shown import cut, in_line, marked
 
 if TYPE_CHECKING:
     from ragguard.quarantine import Entry, Grounds, Quarantine
@@ -24,11 +25,12 @@ EXAMPLES = (
     "ragguard quarantine show 1f5c9a02be61 --quarantine quarantine.db",
     "ragguard quarantine release 1f5c9a02be61 --actor Ada --reason 'Quotes an attack.' --quarantine quarantine.db",
     "ragguard quarantine confirm 1f5c9a02be61 --actor Ada --reason 'Orders the model about.' --quarantine quarantine.db",
+    "ragguard quarantine check --quarantine quarantine.db",
 )
 
 STYLE = {"held": "yellow", "confirmed": "bold red", "released": "green"}
 LENGTH = 60
-"""Characters of a reason in the list."""
+"""Characters of a name or a reason in the list."""
 
 Kept: TypeAlias = Annotated[
     str,
@@ -75,11 +77,10 @@ def list_(
         table.add_column(column, overflow="fold")
     for one in found:
         latest = one.grounds[-1]
-        why = visible(cut(latest.verdict.reason, LENGTH))
-        about = visible(cut(latest.document.id, LENGTH))
-        table.add_row(
-            one.key[:12], Text(one.state, STYLE[one.state]), Text(about), Text(visible(one.history[0].actor)), Text(why)
+        about, by_whom, why = (
+            Text(in_line(cut(told, LENGTH))) for told in (latest.document.id, one.history[0].actor, latest.verdict.reason)
         )
+        table.add_row(one.key[:12], Text(one.state, STYLE[one.state]), about, by_whom, why)
     if found:
         console.print(table)
     console.print(", ".join(f"{count:,} {name}" for name, count in counts.items()))
@@ -97,7 +98,7 @@ def show(key: Key, quarantine: Kept, as_json: AsJson = False) -> None:
         _show(grounds)
     console.print("\n[bold]History[/bold]")
     for event in entry.history:
-        told = f"{event.at:%Y-%m-%d %H:%M:%S} {event.what} by {visible(event.actor)}: {visible(event.reason)}"
+        told = f"{event.at:%Y-%m-%d %H:%M:%S} {event.what} by {in_line(event.actor)}: {in_line(event.reason)}"
         console.print(Text(told), soft_wrap=True)
 
 
@@ -113,7 +114,22 @@ def confirm(key: Key, quarantine: Kept, actor: Actor, reason: Reason, as_json: A
         _decided(kept.confirm(key, actor, reason), as_json)
 
 
-COMMANDS = {"list": list_, "show": show, "release": release, "confirm": confirm}
+def check(
+    quarantine: Kept,
+    head: Annotated[str | None, typer.Option(help="What an earlier check printed: the history must have it.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """See that all is as it was written. Exit code 1 if something is damaged, forged, missing or rolled back."""
+    with opened(quarantine) as kept:
+        counts, found = kept.counts(), kept.check(head)
+    if as_json:
+        typer.echo(json.dumps({"counts": counts, "head": found}))
+        return
+    console.print(f"{sum(counts.values()):,} texts, as they were written.")
+    console.print(f"Remember the head: {found}", soft_wrap=True)
+
+
+COMMANDS = {"list": list_, "show": show, "release": release, "confirm": confirm, "check": check}
 
 
 def _show(grounds: Grounds) -> None:
@@ -130,9 +146,9 @@ def _show(grounds: Grounds) -> None:
     table = Table.grid(padding=(0, 2))
     for name, value in facts.items():
         if value:
-            table.add_row(Text(name, "dim"), Text(visible(value)))
+            table.add_row(Text(name, "dim"), Text(in_line(value)))
     console.print("", table, "")
-    console.print(Text(marked(document.text, verdict.spans)), soft_wrap=True)
+    console.print(Panel(Text(marked(document.text, verdict.spans)), title="Text", title_align="left"))
 
 
 def _decided(entry: Entry, as_json: bool) -> None:

@@ -14,6 +14,7 @@ from rich.text import Text
 
 from ragguard.cli.options import CACHE, INPUT, AsJson, Cache, Corpus, GuardFile, ManifestFile, Model
 from ragguard.cli.show import console, working
+from ragguard.shown import in_line
 
 if TYPE_CHECKING:
     from ragguard.provenance import Influence, Trace
@@ -84,7 +85,7 @@ def trace(
 
 
 def _show(traced: Trace, titles: Mapping[str, str]) -> None:
-    results = Table(title=Text(f"What the results rest on: {traced.query}"), title_justify="left")
+    results = Table(title=Text(f"What the results rest on: {in_line(traced.query)}"), title_justify="left")
     for column in ("", "document", "score", "batch", "source", "brought in by"):
         results.add_column(column, overflow="fold", justify="right" if column in ("", "score") else "left")
     for rank, one in enumerate(traced.results, 1):
@@ -99,7 +100,7 @@ def _show(traced: Trace, titles: Mapping[str, str]) -> None:
         if case.kind != last and last:
             without.add_section()
         gone = ", ".join(case.documents) + (f" and with it {', '.join(case.leaving)}" if case.leaving else "")
-        entering = "\n".join(f"{one.document}  {titles[one.document][:50]}" for one in case.entering) or "nothing"
+        entering = "\n".join(f"{one.document}  {in_line(titles[one.document][:50])}" for one in case.entering) or "nothing"
         without.add_row(case.kind if case.kind != last else "", _named(case.name), Text(gone), Text(entering))
         last = case.kind
     console.print(without)

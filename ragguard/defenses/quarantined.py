@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from ragguard.defenses.base import BaseDefense, Judgement
 from ragguard.errors import InvalidInputError
-from ragguard.text import content_hash
 from ragguard.types import Document, GuardedResult, Hit
 
 if TYPE_CHECKING:
@@ -15,7 +14,9 @@ if TYPE_CHECKING:
 
 
 class Quarantined(BaseDefense):
-    """Drops each candidate whose canonical text is held or confirmed in a quarantine, whatever its id; nothing else is moved.
+    """Drops each candidate whose text, or one that reads alike, is held or confirmed in a quarantine, whatever its id.
+
+    Nothing else is moved. Reads alike what has the same words: case, spaces, punctuation and look-alike letters may differ.
 
     Goes first in the list: what it drops costs no other defense anything. One look-up in an index a query.
     """
@@ -36,12 +37,12 @@ class Quarantined(BaseDefense):
         Raises:
             StoreError: If the database does not answer.
         """
-        keys = [content_hash(hit.document.text) for hit in hits]
-        blocked = self._quarantine.blocked(set(keys))
+        blocked = self._quarantine.blocked({hit.document.text for hit in hits})
         judged, score = [], float("inf")
-        for i, (hit, key) in enumerate(zip(hits, keys, strict=True)):
-            if key in blocked:
-                judged.append(Judgement(i, hit.score, f"Its text is {blocked[key]} in quarantine, as {key[:12]}.", drop=True))
+        for i, hit in enumerate(hits):
+            if block := blocked.get(hit.document.text):
+                what = "Its text" if block.same else "A text with the same words"
+                judged.append(Judgement(i, hit.score, f"{what} is {block.state} in quarantine, as {block.key[:12]}.", drop=True))
                 continue
             score = min(score, hit.score)  # a retriever's order is kept even where its scores do not fall
             judged.append(Judgement(i, score, "Its text is not in quarantine."))

@@ -205,12 +205,20 @@ def rows(lines: Iterable[bytes], path: Path | str, first: int = 1) -> Iterator[t
         if not line.strip():
             continue
         try:
-            row = json.loads(line.decode("utf-8"))
+            row = json.loads(line.decode("utf-8"), object_pairs_hook=_once)
         except (ValueError, RecursionError) as error:
             raise InvalidInputError(f"{path}:{number} is not JSON: {error}; mend the line, or take it out") from error
         if not isinstance(row, dict):
             raise InvalidInputError(f"{path}:{number} must be a JSON object; mend the line, or take it out")
         yield f"{path}:{number}", row
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object whose names are all different: of two texts, another reader may take the other one."""
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        raise ValueError(f"a name is there twice among {[name for name, _ in pairs]!r:.200}")
+    return made
 
 
 def _lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -29,8 +29,9 @@ def whole(path: Path) -> Iterator[BinaryIO]:
     """A file to write bytes to, which takes the place of the old one when all is on the disk; an error leaves the old one."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.part")
+    part.unlink(missing_ok=True)
     try:
-        with part.open("wb") as file:
+        with part.open("xb") as file:  # never through a link that somebody left there
             yield file
             file.flush()
             os.fsync(file.fileno())

@@ -19,7 +19,7 @@ from ragguard.provenance.history import replay
 from ragguard.provenance.ledger import Ledger
 from ragguard.provenance.manifest import Sealed
 from ragguard.provenance.recording import append, trust
-from ragguard.provenance.undone import finish, journal, replace_all
+from ragguard.provenance.undone import finish, journal, ready, replace_all
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -97,28 +97,28 @@ def rollback(
         if aside.exists():
             raise InvalidInputError(f"{aside} is there already; name another file for what is taken out")
         paths = corpus.files(sources)
-        ready = [(path.with_name(f"{path.name}.next"), path) for path in (*paths, aside, manifest)]
-        for new, _ in ready:
-            stack.callback(new.unlink, missing_ok=True)
-        left = _parted(ledger, history[-1], batch, ready[:-1], dry_run)
+        places = (*paths, aside, manifest)
+        for place in places:
+            stack.callback(ready(place).unlink, missing_ok=True)
+        left = _parted(ledger, history[-1], batch, paths, aside, dry_run)
         sealed = history[-1]
         if not dry_run:
-            with whole(ready[-1][0]) as file:
+            with whole(ready(manifest)) as file:
                 sealed = append(file, manifest, history, ledger, left, sealed.head.encoder, sealed.head.settings, key)
             stack.pop_all()  # from here on nothing is given up
-            replace_all(manifest, ready)
+            replace_all(manifest, places)
         return RolledBack(batch, gone, ledger.found, str(aside), sealed.head.generation, sealed.hash, not dry_run, finished)
 
 
-def _parted(ledger: Ledger, last: Sealed, batch: str, ready: Sequence[tuple[Path, Path]], dry_run: bool) -> list[File]:
-    """Write what stays and, last, what is taken out; the files of what stays."""
+def _parted(ledger: Ledger, last: Sealed, batch: str, paths: Sequence[Path], removed: Path, dry_run: bool) -> list[File]:
+    """Write what stays and what is taken out; the files of what stays."""
     before: list[File] = []
     left: list[File] = []
     gone = 0
-    with _out(ready[-1][0], dry_run) as aside:
-        for new, path in ready[:-1]:
+    with _out(ready(removed), dry_run) as aside:
+        for path in paths:
             seen = hashlib.sha256()
-            with _out(new, dry_run) as stay:
+            with _out(ready(path), dry_run) as stay:
                 for line in corpus.lines([path], before):
                     document, content = line.read()
                     entry = ledger.entry(document.id)
@@ -134,9 +134,9 @@ def _parted(ledger: Ledger, last: Sealed, batch: str, ready: Sequence[tuple[Path
                     seen.update(line.raw)
             left.append(File(path.name, seen.hexdigest()))
     if tuple(before) != last.head.files or gone + ledger.found != ledger.count:
-        raise _differs(str(ready[0][1]))
+        raise _differs(str(paths[0]))
     if any(one.kind != "missing" for one in ledger.differences()):
-        raise _differs(str(ready[0][1]))
+        raise _differs(str(paths[0]))
     return left
 
 

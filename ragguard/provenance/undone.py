@@ -15,15 +15,20 @@ def journal(manifest: Path) -> Path:
     return manifest.with_name(f"{manifest.name}.undone")
 
 
-def replace_all(manifest: Path, ready: Sequence[tuple[Path, Path]]) -> None:
-    """Put files in the place of others. From the moment that the journal is there, `finish` does what is left.
+def ready(place: Path) -> Path:
+    """Where a file is made whole that then takes the place of another: beside it, on the same disk."""
+    place = place.resolve()
+    return place.with_name(f"{place.name}.next")
+
+
+def replace_all(manifest: Path, places: Sequence[Path]) -> None:
+    """Put the files that are `ready` in their places. From the moment that the journal is there, `finish` does what is left.
 
     Args:
         manifest: Beside which the journal is kept.
-        ready: Pairs of a file that is whole and on the disk, and whose place it takes.
+        places: What is replaced.
     """
-    names = [[str(new.resolve()), str(old.resolve())] for new, old in ready]
-    write_whole(journal(manifest), json.dumps(names))
+    write_whole(journal(manifest), json.dumps([str(place.resolve()) for place in places]))
     finish(manifest)
 
 
@@ -37,11 +42,11 @@ def finish(manifest: Path) -> bool:
     if not path.exists():
         return False
     try:
-        names = [(Path(new), Path(old)) for new, old in json.loads(path.read_text(encoding="utf-8"))]
+        places = [Path(place) for place in json.loads(path.read_text(encoding="utf-8"))]
     except (OSError, ValueError, TypeError) as error:
         raise InvalidInputError(f"{path} cannot be read: {error}; restore corpus and manifest from a backup") from error
-    for new, old in names:
-        if new.exists():
-            new.replace(old)
+    for place in places:  # from beside it alone: whoever can write a journal may not be able to write there
+        if ready(place).exists():
+            ready(place).replace(place)
     path.unlink()
     return True
