@@ -18,7 +18,8 @@ import numpy as np
 
 from benchmarks.trust import damaged_quarantine
 from benchmarks.trust.kills import PROCESSES
-from benchmarks.trust.writes import KEYS, evidence, same, saved_guard
+from benchmarks.trust.writes import AUDIT, KEYS, append, decision, evidence, same, saved_guard
+from ragguard.audit import Flaw, read
 from ragguard.defenses.saved import SavedGuard
 from ragguard.errors import RAGGuardError
 from ragguard.sql_store import SQLStore
@@ -118,8 +119,8 @@ def corruptions(count: int, seed: int = 0, say: Callable[[str], None] = print) -
         say: Called with each step.
 
     Returns:
-        `corruptions`, `silent_loads`, `crashes`, and how each was found: unchanged, computed again (or every time), refused, or
-        told by a remembered head.
+        `corruptions`, `silent_loads`, `crashes`, and how each was found: unchanged, computed again (or every time), refused,
+        told, told by a remembered head, or cut between lines.
     """
     found: dict[str, Counter[str]] = {}
     with tempfile.TemporaryDirectory() as made:
@@ -151,6 +152,9 @@ def _write(whole: Path) -> None:
         (whole / "logged").mkdir()
         for name in (DATABASE, LOG):
             shutil.copy(whole / "live" / name, whole / "logged" / name)
+    (whole / "audit").mkdir()
+    append(whole / "audit", *(decision(number, 2000) for number in range(1, 11)))
+    shutil.copy(whole / "audit" / AUDIT, whole / "audit" / f"{AUDIT}.whole")
     damaged_quarantine.write(whole)
 
 
@@ -225,11 +229,21 @@ def _guard(folder: Path) -> str:
     return "unchanged" if SavedGuard.read(folder / GUARD) == saved_guard(0, maxima=60) else "silent"
 
 
+def _audit(folder: Path) -> str:
+    """What is cut off at the end of a line is not missed, as the documentation says."""
+    found = [*read([folder / AUDIT])]
+    if any(isinstance(one, Flaw) for one in found):
+        return "told"
+    expected = [*read([folder / f"{AUDIT}.whole"])]
+    return "unchanged" if found == expected else "cut between lines" if found == expected[: len(found)] else "silent"
+
+
 KEPT: Mapping[str, Kept] = {
     DATABASE: Kept("live", DATABASE, (), _store),
     LOG: Kept("logged", LOG, (), _store),
     "rows": Kept("live", DATABASE, ROWS, _store),
     GUARD: Kept("guard", GUARD, (), _guard),
+    AUDIT: Kept("audit", AUDIT, (), _audit),
     damaged_quarantine.DATABASE: Kept("quarantine", damaged_quarantine.DATABASE, (), damaged_quarantine.read),
     damaged_quarantine.LOG: Kept("quarantine, logged", damaged_quarantine.LOG, (), damaged_quarantine.read),
     "rows of the quarantine": Kept("quarantine", damaged_quarantine.DATABASE, damaged_quarantine.ROWS, damaged_quarantine.read),

@@ -8,13 +8,16 @@ from pathlib import Path
 
 import numpy as np
 
+from ragguard.audit import AuditLog, Flaw, Record, read
 from ragguard.calibration import Calibration, Scale
 from ragguard.defenses.saved import CalibratedGuardSettings, SavedGuard
 from ragguard.evaluation.files import write_whole
+from ragguard.observing import Decision
 from ragguard.quarantine import Quarantine, Step
+from ragguard.retriever import GuardPolicy
 from ragguard.sql_store import SQLStore
 from ragguard.text import content_hash
-from ragguard.types import Document, Evidence, Span, Verdict
+from ragguard.types import Document, Evidence, GuardedResult, Hit, Span, Verdict
 
 TEXTS = tuple(f"text number {i} of the shelf" for i in range(100))
 KEYS = tuple(f"encoder|fragments:5|{content_hash(text)}" for text in TEXTS)
@@ -190,6 +193,32 @@ def _either(folder: Path, old: Mapping[str, list[str]], new: Mapping[str, list[s
     return "old" if found == old else "new" if found == new else "torn"
 
 
+AUDIT = "audit.jsonl"
+
+
+def decision(number: int, characters: int = 200_000) -> Decision:
+    """What an observer is told, with so much text that writing it down takes long enough to be interrupted."""
+    hits = tuple(Hit(Document(f"d{i}", f"{number} {i} {'text ' * (characters // 100)}"), 1 - i / 100) for i in range(20))
+    result = GuardedResult("query", 10, hits, hits[:10], hits[10:])
+    return Decision(number, "query", 10, (), GuardPolicy(), 0.0, 0.1, (), result, None)
+
+
+def append(folder: Path, *decisions: Decision) -> None:
+    """Write records into a log by an observer of its own."""
+    log = AuditLog(folder / AUDIT, texts=True)
+    for one in decisions:
+        log(one)
+
+
+def _appended(folder: Path) -> str:
+    found = [*read([folder / AUDIT])]
+    records = [one for one in found if isinstance(one, Record)]
+    if any(one.kind != "damaged" for one in found if isinstance(one, Flaw)):
+        return "torn"
+    whole = all(one.candidates[0].text == decision(one.number).result.candidates[0].document.text for one in records)  # type: ignore[union-attr]
+    return "torn" if not whole or not records else "old" if len(records) == 1 else "new"  # half a line is told, and no record
+
+
 WRITES: Mapping[str, Write] = {
     "store, filled": Write(lambda _: None, lambda folder: _put(folder, 0), _filled),
     "store, overwritten": Write(lambda folder: _put(folder, 0), lambda folder: _put(folder, 1), _generation),
@@ -200,6 +229,7 @@ WRITES: Mapping[str, Write] = {
         lambda folder: write_whole(folder / "results.json", _result(1)),
         _written,
     ),
+    "audit, appended": Write(lambda folder: append(folder, decision(1)), lambda folder: append(folder, decision(1)), _appended),
     "quarantine, held": Write(lambda folder: _hold(folder, range(HELD)), lambda folder: _hold(folder, [HELD]), _held),
     "quarantine, released": Write(lambda folder: _hold(folder, range(HELD)), _release, _released),
 }

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from ragguard.audit.record import Record, record
-from ragguard.errors import InvalidInputError
+from ragguard.errors import InvalidInputError, StoreError
 from ragguard.observing import Decision
 
 
@@ -44,13 +44,16 @@ class AuditLog:
         """Write its record.
 
         Raises:
-            OSError: If it cannot be written; the next record tells that one is missing.
+            StoreError: If it cannot be written; the next record tells that one is missing.
         """
         with self._lock:
             if self._process != os.getpid():
                 self._process, self._writer, self._previous = os.getpid(), secrets.token_hex(8), ""
             line, name = record(decision, self._writer, self._previous, self._texts).line()
-            self._append(line)
+            try:
+                self._append(line)
+            except OSError as error:
+                raise StoreError(f"the audit log {self._path} cannot be written: {error}") from error
             self._previous = name
 
     def _append(self, line: bytes) -> None:
@@ -60,7 +63,7 @@ class AuditLog:
             if line and size and os.pread(file, 1, size - 1) != b"\n":
                 line = b"\n" + line  # a crash or a full disk left half a line
             if os.write(file, line) != len(line):
-                raise OSError(f"{self._path} took half a line; the disk may be full")
+                raise OSError("it took half a line; the disk may be full")
         finally:
             os.close(file)
 
