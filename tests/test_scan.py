@@ -119,6 +119,23 @@ def test_a_copied_question_shows_only_with_a_query_log() -> None:
     assert "hub" in asked.above(judged(asked, universal)[0])
 
 
+def test_a_logged_query_is_found_in_any_order_and_in_parts() -> None:
+    log = QueryLog(["who painted the ceiling of the old town hall", "when do trains leave", "?!"], WordHashEncoder())
+    passage = "Copper pipes carry warm water through the floor, which keeps the reading room dry in winter."
+    shuffled = "hall town old the of ceiling the painted who"
+    most = math.log(9)  # all nine words, and one counted as missing
+    assert len(log) == 3
+    for text in (f"{shuffled} {passage}", f"{passage} {shuffled}", f"hall town old the {passage} of ceiling the painted who"):
+        value, spans = log.echo(text)
+        assert value == pytest.approx(most)
+        assert {word for span in spans for word in text[span.start : span.end].split()} >= {"hall", "painted", "who"}
+    assert 0 < log.echo(f"the town {passage}")[0] < 0.5
+    assert log.echo("trains")[0] < log.echo("trains leave")[0] < log.echo("trains leave when do")[0] == pytest.approx(math.log(4))
+    far = " ".join(f"w{i}" for i in range(120))
+    assert log.echo(f"who painted the ceiling {far} of the old town hall")[0] < most / 2
+    assert log.echo(passage.replace("the", "a")) == (0.0, ())
+
+
 def test_what_cannot_be_judged_is_not_admitted(gate: Gate) -> None:
     long, blank = judged(gate, Document("long", "word " * 5000), Document("blank", " \u200b\n"))
     assert (long.action, blank.action) == ("quarantine", "quarantine")
