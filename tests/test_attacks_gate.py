@@ -36,7 +36,7 @@ def excess(gate: Gate, spent: list[str]) -> Callable[[str], float]:
 
 
 def test_the_gate_is_evaded_and_the_search_keeps_to_its_calls(encoder: SentenceTransformerEncoder) -> None:
-    """The real gate and model, with the queries under attack in the log: what is copied is found, what was searched for is not."""
+    """The real gate and model, with the queries under attack in the log: a copy is found, what was searched for is not."""
     dataset, known = datasets.load(DATA), CachedEncoder(encoder)
     honest, carriers = dataset.documents[:110], [one.text for one in dataset.documents[110:]]
     targets = [Target(name, query) for name, query in dataset.queries.items()][:2]

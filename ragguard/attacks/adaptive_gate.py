@@ -31,9 +31,9 @@ Arranged: TypeAlias = list[str | None]
 class EvadeGate(Attack):
     """Random search over what stands around an honest passage, by the gate's own suspicion and the encoder's similarity.
 
-    It begins with the query, as it is asked and in other orders, which have nearly its embedding, and with half of it at either end.
-    Then words are exchanged and taken out, phrases of the honest candidates put in, and other passages tried, until the document
-    is among the first k and below the gate's threshold. It stops there: fewer calls are spent the weaker the gate.
+    It begins with the query, as it is asked and in other orders, which have nearly its embedding, and with half of it at either
+    end. Then words are exchanged and taken out, phrases of the honest candidates put in, and other passages tried, until the
+    document is among the first k and below the gate's threshold. It stops there: fewer calls are spent the weaker the gate.
     """
 
     family = "A"
@@ -108,7 +108,7 @@ def _words(text: str) -> list[str]:
 
 
 def _arranged(query: list[str]) -> list[Arranged]:
-    """In front, as it is asked, halves exchanged, backwards, every other word first, and that backwards; then half at either end."""
+    """In front: as asked, halves exchanged, backwards, every other word first, and that backwards; then half at either end."""
     half = (len(query) + 1) // 2
     orders = [query, query[half:] + query[:half], query[::-1], query[::2] + query[1::2], query[1::2][::-1] + query[::2][::-1]]
     return [*([*order, None] for order in orders), *([*order[:half], None, *order[half:]] for order in orders)]
