@@ -156,6 +156,17 @@ def test_a_corpus_judged_by_itself_flags_no_more_than_was_set() -> None:
     assert len(found) <= (0.02 + 0.02) * len(corpus) + 1
 
 
+def test_what_honest_documents_hide_is_usual() -> None:
+    """The yardstick has what canonical form removes from honest texts; else all that are like them would be flagged."""
+    honest = [
+        replace(one, text=f"{one.text[:40]}\u200b{one.text[40:]}") if i % 4 == 0 else one for i, one in enumerate(DOCUMENTS)
+    ]
+    gate = Gate(honest, trusted=True, settings=LOOSE)
+    assert gate.yardstick.rulers["hidden text"].numbers[-1] > 0
+    again = [Document(f"new/{one.id}", f"{one.text} {one.id}") for one in hiding]
+    assert sum("hidden text" in gate.above(one.verdict) for one in gate.judge(again)) == 0
+
+
 def test_the_same_documents_get_the_same_verdicts() -> None:
     first, second = (Gate(DOCUMENTS, trusted=True, settings=LOOSE) for _ in range(2))
     assert judged(first, *flood(3)) == judged(second, *flood(3))
