@@ -25,7 +25,7 @@ from ragguard.types import Document
 from ragguard.vectors import encode_documents, encode_one_query
 
 FOLDERS = ("nq_dev", "msmarco_dev", "hotpot_dev", "scifact")
-SEED, TARGETS, BUDGET, FLAGGED, DRAWS = 0, 20, Budget(3), 0.01, 1
+SEED, TARGETS, BUDGET, FLAGGED, DRAWS = 0, 20, Budget(3), 0.01, 4
 WRITTEN = ("poisonedrag-blackbox(Q.+I)", "garag-typo", "poisonedrag-llm:gpt4")
 """Texts that come with the dataset: a copied question with a lie, honest answers with typing errors, lies alone."""
 LOGGED = 100

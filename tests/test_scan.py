@@ -158,9 +158,8 @@ def test_a_corpus_judged_by_itself_flags_no_more_than_was_set() -> None:
 
 def test_what_honest_documents_hide_is_usual() -> None:
     """The yardstick has what canonical form removes from honest texts; else all that are like them would be flagged."""
-    honest = [
-        replace(one, text=f"{one.text[:40]}\u200b{one.text[40:]}") if i % 4 == 0 else one for i, one in enumerate(DOCUMENTS)
-    ]
+    hiding = [replace(one, text=f"{one.text[:40]}\u200b{one.text[40:]}") for one in DOCUMENTS[::4]]
+    honest = [*hiding, *(one for i, one in enumerate(DOCUMENTS) if i % 4)]
     gate = Gate(honest, trusted=True, settings=LOOSE)
     assert gate.yardstick.rulers["hidden text"].numbers[-1] > 0
     again = [Document(f"new/{one.id}", f"{one.text} {one.id}") for one in hiding]
