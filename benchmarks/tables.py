@@ -401,9 +401,22 @@ def _again(found: dict[str, Any]) -> str:
     return f"{sum(found['decided'].values()):,}, {found['otherwise']}"
 
 
+def _scan_adaptive(result: dict[str, Any]) -> str:
+    """How far an attacker comes who knows the gate, by yardstick and documents tried."""
+    kinds = {"trusted": "trusted documents", "with_log": "with a query log"}
+    columns = ("admitted", "found", "both", "moved")
+    lines = [
+        [kinds[row["gate"]], f"{row['calls']:,}", f"{row['spent']:.1f}", *(f"{row[name]:.0%}" for name in columns)]
+        for row in result["adaptive"]
+    ]
+    head = ["gate", "tries allowed", "taken on average", "admitted", "retrieved", "both", "both, by a gate of another draw"]
+    return _table(head, lines)
+
+
 TABLES = {
     "audit": _audit,
     "scan": _scan,
+    "scan_adaptive": _scan_adaptive,
     "scan_honest": _scan_honest,
     "robust": _robust,
     "rests": _rests,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-import shutil
 import threading
 import time
 from collections.abc import Iterator
@@ -201,20 +200,6 @@ def test_unseen_characters_are_shown_and_spans_marked() -> None:
         assert visible(seen) == seen
     for text in HOSTILE.values():
         assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]", visible(text))
-
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    """A real one."""
-    if not CHROMIUM:
-        pytest.skip("there is no Chromium")
-    with pytest.importorskip("playwright.sync_api").sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield started
-        started.close()
 
 
 @pytest.fixture

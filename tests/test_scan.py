@@ -2,6 +2,9 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
@@ -119,6 +122,23 @@ def test_a_copied_question_shows_only_with_a_query_log() -> None:
     assert "hub" in asked.above(judged(asked, universal)[0])
 
 
+def test_a_logged_query_is_found_in_any_order_and_in_parts() -> None:
+    log = QueryLog(["who painted the ceiling of the old town hall", "when do trains leave", "?!"], WordHashEncoder())
+    passage = "Copper pipes carry warm water through the floor, which keeps the reading room dry in winter."
+    shuffled = "hall town old the of ceiling the painted who"
+    most = math.log(9)  # all nine words, and one counted as missing
+    assert len(log) == 3
+    for text in (f"{shuffled} {passage}", f"{passage} {shuffled}", f"hall town old the {passage} of ceiling the painted who"):
+        value, spans = log.echo(text)
+        assert value == pytest.approx(most)
+        assert {word for span in spans for word in text[span.start : span.end].split()} >= {"hall", "painted", "who"}
+    assert 0 < log.echo(f"the town {passage}")[0] < 0.5
+    assert log.echo("trains")[0] < log.echo("trains leave")[0] < log.echo("trains leave when do")[0] == pytest.approx(math.log(4))
+    far = " ".join(f"w{i}" for i in range(220))
+    assert log.echo(f"who painted the ceiling {far} of the old town hall")[0] < most / 2
+    assert log.echo(passage.replace("the", "a")) == (0.0, ())
+
+
 def test_what_cannot_be_judged_is_not_admitted(gate: Gate) -> None:
     long, blank = judged(gate, Document("long", "word " * 5000), Document("blank", " \u200b\n"))
     assert (long.action, blank.action) == ("quarantine", "quarantine")
@@ -134,6 +154,16 @@ def test_a_corpus_judged_by_itself_flags_no_more_than_was_set() -> None:
     found = {one.document.id for one in own.judge() if one.verdict.action != "admit"}
     assert {one.id for one in poison} <= found
     assert len(found) <= (0.02 + 0.02) * len(corpus) + 1
+
+
+def test_what_honest_documents_hide_is_usual() -> None:
+    """The yardstick has what canonical form removes from honest texts; else all that are like them would be flagged."""
+    hiding = [replace(one, text=f"{one.text[:40]}\u200b{one.text[40:]}") for one in DOCUMENTS[::4]]
+    honest = [*hiding, *(one for i, one in enumerate(DOCUMENTS) if i % 4)]
+    gate = Gate(honest, trusted=True, settings=LOOSE)
+    assert gate.yardstick.rulers["hidden text"].numbers[-1] > 0
+    again = [Document(f"new/{one.id}", f"{one.text} {one.id}") for one in hiding]
+    assert sum("hidden text" in gate.above(one.verdict) for one in gate.judge(again)) == 0
 
 
 def test_the_same_documents_get_the_same_verdicts() -> None:
@@ -279,6 +309,40 @@ def test_the_page_shows_hostile_text_as_text(scanned: tuple[Scan, Path, list[tup
     assert "Nothing." in (folder / "clean.html").read_text(encoding="utf-8")
 
 
+def test_in_a_browser_the_page_runs_and_fetches_nothing(
+    browser: Any, scanned: tuple[Scan, Path, list[tuple[Document, GateVerdict]]]
+) -> None:
+    scan, folder, _ = scanned
+    runs = "document.title = 'RUN'; document.body.dataset.run = 1; fetch('https://evil.example/')"
+    texts = (
+        f"<script>{runs}</script>",
+        f'"></mark></div></details><img src=x onerror="{runs}"><svg onload="{runs}"><style>* {{display:none}}</style>',
+        '<meta http-equiv="refresh" content="0;url=https://evil.example/"><base href="https://evil.example/"><iframe src="//e">',
+        "Z" + "\u0335\u0321\u0337" * 2000 + "x" * 30_000,
+        "pay \u202e1000 \ud83d \x00\x1b[31m",
+    )
+    found = [
+        replace(one, document=replace(one.document, id=text, text=text + one.document.text))
+        for one, text in zip(scan.found, texts, strict=False)
+    ]
+    path = folder / "hostile.html"
+    write_html(path, replace(scan, found=tuple(found), sources=tuple(texts[:3])))
+    asked: list[str] = []
+    for scheme in ("light", "dark"):
+        page = browser.new_page(viewport={"width": 360, "height": 740}, color_scheme=scheme)
+        page.on("request", lambda request: asked.append(request.url))
+        page.goto(path.as_uri())
+        assert page.title().startswith("RAGGuard scan")
+        assert page.evaluate("document.body.dataset.run") is None
+        assert page.evaluate("document.querySelectorAll('script, img, svg, iframe, base, [onload], [onerror]').length") == 0
+        assert page.locator("details").count() == len(texts)
+        assert page.locator("details").first.is_visible()
+        assert page.evaluate("document.documentElement.scrollWidth") <= 360, "wider than a telephone"
+        page.close()
+    assert set(asked) == {path.as_uri()}
+    assert "more characters)" in path.read_text(encoding="utf-8"), "what is cut is said"
+
+
 def test_the_command_exits_with_4_where_something_is_quarantined(tmp_path: Path) -> None:
     runner = CliRunner()
     bad = write(tmp_path / "bad.jsonl", [Document("evil", f"{HOSTILE} {DOCUMENTS[2].text}")])
@@ -302,3 +366,95 @@ def test_the_command_exits_with_4_where_something_is_quarantined(tmp_path: Path)
 @pytest.mark.parametrize("wrong", [["--max-flagged", "0"], ["--max-flagged", "2"], ["--poisoned", "0.9"], ["--fail-on", "x"]])
 def test_wrong_options_are_refused_before_anything_is_read(wrong: list[str]) -> None:
     assert CliRunner().invoke(app, ["scan", "nowhere.jsonl", *wrong]).exit_code == 2
+
+
+def test_a_folder_cannot_lead_the_scan_out_of_itself(tmp_path: Path) -> None:
+    secret = tmp_path / "secret.txt"
+    secret.write_text("not to be seen in a report")
+    for name, target in {"out.txt": secret, "round": tmp_path / "sent", "nothing.md": tmp_path / "gone"}.items():
+        sent = tmp_path / "sent"
+        sent.mkdir(exist_ok=True)
+        (sent / "fine.txt").write_text("fine")
+        (sent / name).symlink_to(target)
+        with pytest.raises(InvalidInputError, match="is a link"):
+            Sources([str(sent)])
+        (sent / name).unlink()
+    (sent / "again.txt").symlink_to(sent / "fine.txt")
+    assert [one.text for one in Sources([str(sent)])] == ["fine", "fine"]
+    beir = tmp_path / "beir"
+    beir.mkdir()
+    (beir / "corpus.jsonl").symlink_to(write(tmp_path / "other.jsonl", [DOCUMENTS[0]]))
+    with pytest.raises(InvalidInputError, match="is a link"):
+        Sources([str(beir)])
+    for name in ("pipe.jsonl", "pipe.txt"):
+        os.mkfifo(sent / name)
+        with pytest.raises(InvalidInputError, match="to its end"):  # it would be waited for without end
+            Sources([str(sent)])
+        (sent / name).unlink()
+
+
+def test_a_text_that_fills_the_memory_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ragguard.scan.sources.LONGEST", 10)
+    (tmp_path / "long.txt").write_text("more than ten bytes")
+    with pytest.raises(InvalidInputError, match="more than 10 bytes"):
+        list(Sources([str(tmp_path)]))
+
+
+def test_hostile_names_of_files_are_told_and_do_nothing(tmp_path: Path) -> None:
+    by = ["--trusted", str(DATA), "--max-flagged", "0.02"]
+    sent = tmp_path / "sent"
+    sent.mkdir()
+    names = (
+        "a\x1b]0;owned\x07\x1b[31m.txt",
+        "\u202etxt.exe.md",
+        "[bold]<script>alert(1)<!--.txt",
+        "two\nlines.txt",
+        "\udcff.txt",
+    )
+    for number, name in enumerate(names):
+        (sent / name).write_text(f"{HOSTILE} {DOCUMENTS[number].text}", encoding="utf-8")
+    page, kept = tmp_path / "page.html", tmp_path / "quarantine.db"
+    done = CliRunner().invoke(app, ["scan", str(sent), *by, "--report", str(page), "--quarantine", str(kept)])
+    assert done.exit_code == FOUND, done.output
+    with Quarantine(kept, make=False) as quarantine:
+        assert len(quarantine.entries()) == len(names)
+    for shown in (done.stdout, page.read_text(encoding="utf-8")):
+        assert "⟨U+202E⟩" in shown
+        assert not {"\x1b", "\x07", "\u202e", "\udcff"} & set(shown)
+    assert "<script" not in page.read_text(encoding="utf-8")
+    (sent / names[0]).write_bytes(b"caf\xe9")
+    told = subprocess.run(
+        [sys.executable, "-c", "from ragguard.cli import main; main()", "scan", str(sent), *by],
+        capture_output=True,
+        check=False,
+        timeout=120,
+    )
+    assert told.returncode == 1
+    assert b"save it as UTF-8" in told.stderr
+    assert b"\x1b" not in told.stderr
+
+
+def test_parquet_is_scanned_as_json_lines_are(tmp_path: Path) -> None:
+    pyarrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    incoming = [Document("evil", f"{HOSTILE} {DOCUMENTS[2].text}"), *flood(12), Document("fine", DOCUMENTS[9].text)]
+    columns = {"_id": [one.id for one in incoming], "text": [one.text for one in incoming]}
+    parquet.write_table(pyarrow.table(columns), tmp_path / "in.parquet", row_group_size=5)
+    lines = write(tmp_path / "in.jsonl", incoming)
+    first, second = (
+        run(Setting((str(path),), (str(DATA),), gate=LOOSE)).as_json()["found"] for path in (tmp_path / "in.parquet", lines)
+    )
+    assert first == second
+    assert len(first) == 13
+    for name, wrong, said in (
+        ("binary", {"_id": ["x"], "text": [b"\xff"]}, "needs a string under 'text'"),
+        ("null", {"_id": ["x"], "text": pyarrow.array([None], type=pyarrow.string())}, "needs a string under 'text'"),
+        ("id", {"_id": ["a\x1b[31m"], "text": ["x"]}, "printable"),
+        ("column", {"_id": ["x"], "body": ["x"]}, "no column 'text'"),
+    ):
+        parquet.write_table(pyarrow.table(wrong), tmp_path / f"{name}.parquet")
+        with pytest.raises(InvalidInputError, match=said):
+            list(Sources([str(tmp_path / f"{name}.parquet")]))
+    for name, content in {"cut": (tmp_path / "in.parquet").read_bytes()[:-20], "none": b"PAR1" + b"\0" * 99 + b"PAR1"}.items():
+        (tmp_path / f"{name}.parquet").write_bytes(content)
+        with pytest.raises(InvalidInputError, match="cannot be read"):
+            Sources([str(tmp_path / f"{name}.parquet")])

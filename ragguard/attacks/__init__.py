@@ -1,5 +1,6 @@
 """Attacks: one file, one idea, one reference."""
 
+from ragguard.attacks.adaptive_gate import EvadeGate
 from ragguard.attacks.adaptive_ragmask import SpreadAgainstRAGMask
 from ragguard.attacks.adaptive_ragpart import RepeatAgainstRAGPart
 from ragguard.attacks.adversarial_decoding import AdversarialDecoding
@@ -31,6 +32,7 @@ __all__ = [
     "Budget",
     "CorpusPoisoning",
     "Edit",
+    "EvadeGate",
     "Family",
     "Framing",
     "HiddenText",

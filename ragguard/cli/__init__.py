@@ -7,6 +7,7 @@ from typing import Annotated
 
 from ragguard import __version__
 from ragguard.errors import RAGGuardError
+from ragguard.shown import visible
 
 try:
     import typer
@@ -77,7 +78,7 @@ def main() -> None:
 
 
 def _told(code: int, message: str) -> int:
-    print(f"ragguard: {' '.join(message.split())}", file=sys.stderr)  # noqa: T201
+    print(f"ragguard: {visible(' '.join(message.split()))}", file=sys.stderr)  # noqa: T201  names of files are hostile, too
     return code
 
 

@@ -17,27 +17,40 @@ BANDS, ROWS = 12, 5
 """Two documents are joined if one of the bands is the same. With Jaccard similarity s of their shingles that has the probability
 1 - (1 - s^5)^12: .99 at .8, .62 at .6, .32 at .5, .03 at .3."""
 
+PARTS = 10
+"""Parts of the documents that a gate learns from, by their hash. Copies of one are counted within its part and in all the
+others, as those of what comes in are: within the batch and in what was there. Else what comes in had two chances to have more
+than the documents that set the threshold."""
+
 _FACTORS = np.random.default_rng(0).integers(1 << 62, size=(2, BANDS * ROWS), dtype=np.uint64) * np.uint64(2) + np.uint64(1)
 _MIX = np.random.default_rng(1).integers(1 << 62, size=ROWS, dtype=np.uint64) * np.uint64(2) + np.uint64(1)
 
 
 class Copies:
-    """Counts, for each document, those that say nearly the same: any number of them, in 112 bytes a document.
+    """Counts, for each document, those that say nearly the same: any number of them, in 120 bytes a document.
 
     The near-duplicates that `CorpusModel` leaves out are found by rare word pairs, which a flood of ten copies makes common.
     """
 
-    def __init__(self, known: Copies | None = None) -> None:
-        """Start with the settled documents of another, or without any."""
-        self._known = len(known._settled) if known else 0
+    def __init__(self, known: Copies | None = None, *, apart: bool = False) -> None:
+        """Start with the settled documents of another, or without any.
+
+        Args:
+            known: Another, settled; what is added is one more part beside its own.
+            apart: Without another: whether what is added is in parts by its hash, each compared as if it had come in by itself.
+        """
+        self._apart, self._part = apart and known is None, PARTS if known else 0
         self._sketches: list[NDArray[np.uint64]] = [known._settled] if known else []
-        self._settled: NDArray[np.uint64] = np.empty((0, BANDS + 1), dtype=np.uint64)  # by their first band
+        self._settled: NDArray[np.uint64] = np.empty((0, BANDS + 2), dtype=np.uint64)  # by their first band
         self._others: NDArray[np.int64] = np.empty(0, dtype=np.int64)
 
     def add(self, texts: Sequence[str]) -> None:
         """Add canonical texts; `settle` before asking."""
-        if found := [sketch for text in texts if (sketch := _sketch(text)) is not None]:
-            self._sketches.append(np.stack(found))
+        found = [sketch for text in texts if (sketch := _sketch(text)) is not None]
+        if found:
+            rows = np.stack(found)
+            part = rows[:, BANDS] % np.uint64(PARTS) if self._apart else np.full(len(rows), self._part, dtype=np.uint64)
+            self._sketches.append(np.column_stack([rows, part]))
 
     def settle(self) -> Copies:
         """Find what belongs together among all that was added."""
@@ -56,18 +69,18 @@ class Copies:
             others.append(order[same + 1])
         places = np.concatenate(first), np.concatenate(others)
         graph = coo_array((np.ones(len(places[0]), dtype=np.int8), places), shape=(number, number))
-        count, labels = connected_components(graph, directed=False)
-        before, now = (np.bincount(part, minlength=count)[labels] for part in (labels[: self._known], labels[self._known :]))
-        was_there = np.arange(number) < self._known
+        _, labels = connected_components(graph, directed=False)
+        here = labels.astype(np.int64) * (PARTS + 1) + every[:, BANDS + 1].astype(np.int64)
+        all_in, within = np.bincount(labels)[labels], np.bincount(here)[here]
         order = np.argsort(every[:, 0], kind="stable")
-        self._settled, self._others = every[order], np.maximum(before - was_there, now - ~was_there)[order]
+        self._settled, self._others = every[order], np.maximum(all_in - within, within - 1)[order]
         return self
 
     def of(self, text: str) -> int:
         """How many other documents say nearly the same as a canonical text; 0 for one that was not added.
 
-        The larger of two numbers: of those that were there before, and of those that came with it, so that honest copies do not
-        add up over both.
+        The larger of two numbers: of those of its own part (what came with it), and of those of all the others (what was there
+        before), so that honest copies do not add up over both.
         """
         places = self._places(text)
         return int(self._others[places[0]]) if len(places) else 0

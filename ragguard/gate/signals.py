@@ -174,9 +174,10 @@ class NearCopies(GateSignal):
 
 
 class LoggedQuery(GateSignal):
-    """How much of a logged query the document has in its order, as `-log(share of word pairs missing)`: a copied question.
+    """How much of a logged query the document has in one place, in any order, as `-log(share of it missing)`: a copied question.
 
-    Half a pair is added to what is missing, so that a whole long query counts for more than a whole short one.
+    A word counts for more the fewer queries have it. One word of the query's is added to what is missing, so that a whole long
+    query counts for more than a whole short one.
     """
 
     name = "logged query"
@@ -189,7 +190,7 @@ class LoggedQuery(GateSignal):
         return view.log.echo(view.form.text)[0] if view.log else 0.0
 
     def spans(self, view: View) -> tuple[Span, ...]:
-        """Where its word pairs are."""
+        """Where its words are."""
         return view.original(view.log.echo(view.form.text)[1]) if view.log else ()
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ragguard.evaluation.files import write_whole
 from ragguard.scan.running import Scan
-from ragguard.shown import visible
+from ragguard.shown import cut, visible
 
 
 def write_html(path: Path, scan: Scan) -> None:
@@ -19,5 +19,5 @@ def write_html(path: Path, scan: Scan) -> None:
     from jinja2 import Environment, PackageLoader
 
     environment = Environment(loader=PackageLoader("ragguard.scan", "."), autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    page = environment.get_template("report.html").render(scan=scan, visible=visible)
+    page = environment.get_template("report.html").render(scan=scan, visible=visible, cut=cut)
     write_whole(path, page.encode("utf-8", "replace").decode())  # hostile texts may hold what no file can

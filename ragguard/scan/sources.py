@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ragguard.errors import InvalidInputError
 from ragguard.evaluation.datasets import document
-from ragguard.ingest.reading import FORMATS, parts
+from ragguard.ingest.reading import FORMATS, LONGEST, parts
 from ragguard.types import Document
 
 TEXTS = (".txt", ".md")
@@ -24,14 +24,18 @@ class Sources:
             sources: Paths; JSON lines and Parquet also as URLs of what fsspec opens.
 
         Raises:
-            InvalidInputError: If something is not there, is of another format, or cannot be read.
+            InvalidInputError: If something is not there, is of another format, or cannot be read; or if below a folder a link
+                leads out of it, or to a folder, or what is named like a file is none: whoever filled the folder chose that.
         """
         self.names = tuple(sources)
         self._texts: list[Path] = []
         tables: list[str] = []
         for source in dict.fromkeys(sources):
             path = Path(source)
-            below = sorted(path.rglob("*")) if path.is_dir() and not (path / "corpus.jsonl").exists() else [path]
+            below = [path]
+            if path.is_dir():
+                below = [path / "corpus.jsonl"] if (path / "corpus.jsonl").exists() else sorted(path.rglob("*"))
+                _checked(path, below)
             texts = [one for one in below if one.suffix.lower() in TEXTS and one.is_file()]
             self._texts += texts
             if not texts or any(one.suffix in FORMATS for one in below):
@@ -49,6 +53,19 @@ class Sources:
                 yield document(place, {"_id": place, **row})
         for path in self._texts:
             try:
+                if path.stat().st_size > LONGEST:
+                    raise InvalidInputError(f"{path} has more than {LONGEST:,} bytes; split it, or take it out")
                 yield Document(str(path), path.read_bytes().decode("utf-8"))
             except (OSError, UnicodeDecodeError) as error:
                 raise InvalidInputError(f"{path} cannot be read: {error}; save it as UTF-8, or take it out") from error
+
+
+def _checked(folder: Path, below: Sequence[Path]) -> None:
+    inside = folder.resolve()
+    for path in below:
+        if path.is_symlink() and not (path.is_file() and path.resolve().is_relative_to(inside)):
+            raise InvalidInputError(
+                f"{path} is a link to a folder, to nothing, or out of {folder}; take it out, or put there what it means"
+            )
+        if path.suffix.lower() in (*TEXTS, *FORMATS) and path.exists() and not (path.is_file() or path.is_dir()):
+            raise InvalidInputError(f"{path} is no file that could be read to its end; take it out")
