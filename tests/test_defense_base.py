@@ -65,12 +65,18 @@ def test_every_candidate_gets_its_place_and_a_verdict() -> None:
     assert result.certificates == (Certificate("Scripted", 4, "", "k=2"),)
 
 
-def test_who_was_not_among_the_first_k_is_not_demoted() -> None:
-    order = [1, 2, 3, 0]
+@pytest.mark.parametrize(
+    ("order", "actions"),
+    [
+        ([0, 1, 2, 3], ["keep", "keep", "keep", "keep"]),
+        ([1, 0, 2, 3], ["keep", "keep", "keep", "keep"]),
+        ([1, 2, 3, 0], ["demote", "keep", "keep", "keep"]),
+        ([0, 2, 3, 1], ["keep", "demote", "keep", "keep"]),
+    ],
+)
+def test_demoted_is_who_was_among_the_first_k_and_is_not(order: list[int], actions: list[str]) -> None:
     result = Scripted(lambda _: [Judgement(i, -rank, "moved") for rank, i in enumerate(order)])("query", HITS, 2)
-    assert [v.action for v in result.verdicts] == ["demote", "keep", "keep", "keep"]
-    result = Scripted(lambda _: [Judgement(i, -rank, "moved") for rank, i in enumerate([0, 2, 3, 1])])("query", HITS, 2)
-    assert [v.action for v in result.verdicts] == ["keep", "demote", "keep", "keep"]
+    assert [v.action for v in result.verdicts] == actions
 
 
 def test_what_cannot_be_judged_is_dropped_and_not_shown_to_the_defense() -> None:
