@@ -37,9 +37,8 @@ GROUPS: Mapping[str, Mapping[str, Sequence[str]]] = {
         "gate/verdicts": ("tests/test_scan.py", "-k", "as_it_came"),
         "retriever": (
             "tests/test_retriever.py",
+            "tests/test_retriever_ways.py",
             "tests/test_contested.py::test_the_guarded_result_says_so_and_points_into_the_original_text",
-            "tests/test_faults.py::test_a_guard_of_given_hits_degrades_alike",
-            "tests/test_faults.py::test_what_was_judged_by_the_deadline_is_answered_where_the_policy_says_so",
             "tests/test_query_findings.py",
             "-k",
             "not trigger",

@@ -53,6 +53,7 @@ def test_what_is_on_disk_does_not_change(tmp_path: Path, precision: Any, vectors
     np.testing.assert_allclose(np.linalg.norm(found.vectors, axis=1), 1, atol=1e-6)
 
 
+@pytest.mark.filterwarnings("error")
 def test_vectors_of_nothing_stay_nothing(tmp_path: Path) -> None:
     zero = Evidence(((Span(0, 1),),), np.zeros((1, 4), dtype=np.float32))
     for precision in ("int8", "fp16"):
