@@ -25,7 +25,7 @@ GROUPS: Mapping[str, Mapping[str, Sequence[str]]] = {
     "decisions": {
         "defenses/base": ("tests/test_defense_base.py",),
         "defenses/calibrated": ("tests/test_calibrated_parts.py",),
-        "defenses/quarantined": ("tests/test_quarantine.py",),
+        "defenses/quarantined": ("tests/test_quarantine_parts.py",),
         "defenses/quota": ("tests/test_quota.py", "-k", "not no_attacker"),
         "defenses/ragmask": (
             "tests/test_ragmask.py",
@@ -55,7 +55,7 @@ GROUPS: Mapping[str, Mapping[str, Sequence[str]]] = {
         "provenance/ledger": ("tests/test_manifest_parts.py",),
         "provenance/manifest": ("tests/test_manifest_parts.py",),
         "provenance/verifying": ("tests/test_manifest_parts.py",),
-        "quarantine": ("tests/test_quarantine.py",),
+        "quarantine": ("tests/test_quarantine_parts.py",),
         "sql_store": ("tests/test_sql_store_rows.py",),
     },
 }

@@ -172,6 +172,8 @@ def test_added_documents_take_their_places_and_the_others_keep_their_order() -> 
         assert (ids(made), made.count) == (["c", "a", "d", "b", "e"], 5)
         made.settle()  # nothing to do
         assert made.count == 5
+    with settled([(a, 0), (b, 1)], [(c, 1)]) as made:
+        assert ids(made) == ["a", "c", "b"]
 
 
 def test_a_removed_document_leaves_a_gap_that_the_next_do_not_fall_into() -> None:
