@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
 
 from ragguard.errors import InvalidInputError, ManifestError
-from ragguard.provenance import Provenance, keys, ledger, record, verify, verifying
+from ragguard.provenance import Expected, Provenance, keys, ledger, record, verify, verifying
 from ragguard.provenance.canonical import digest, dumped
 from ragguard.provenance.corpus import File
 from ragguard.provenance.ledger import Differing, Ledger, hash_of
@@ -322,6 +322,16 @@ def test_what_verifying_says_of_a_corpus_as_recorded(pair: Path, tmp_path: Path)
     lost = verify(manifest, [corpus])
     assert (lost.ok, lost.found, lost.documents, lost.generation, lost.head, lost.key) == (False, 1, 0, 0, "", None)
     assert [(one.kind, one.document, one.place) for one in lost.findings] == [("manifest", "", "")]
+    assert str(manifest) in lost.findings[0].what
+
+
+def test_what_is_expected_of_a_manifest_is_asked_of_it(pair: Path, tmp_path: Path) -> None:
+    manifest, corpus = recorded(tmp_path)
+    public = keys.load_public(pair.with_name("k.pub"))
+    for expected, said in ((Expected([public]), "a signature is required"), (Expected(generation=2), "rolled back")):
+        (found,) = verify(manifest, [corpus], expected).findings
+        assert said in found.what
+    assert verify(manifest, [corpus], Expected(generation=1)).ok
 
 
 def test_every_kind_of_finding_by_its_words(tmp_path: Path) -> None:
@@ -329,17 +339,17 @@ def test_every_kind_of_finding_by_its_words(tmp_path: Path) -> None:
     made = rows(6)
     made[1]["text"] = "lie"
     lines = [json.dumps(row) for row in (made[0], made[1], made[3], made[3], made[5], made[4], {"_id": "x", "text": "x"})]
-    corpus.write_text("\n".join([*lines, "{", ""]))
+    corpus.write_text("\n".join([*lines[:4], "{", *lines[4:], ""]))
     told = [
         (one.kind, one.document, one.place.removeprefix(str(corpus)), one.what) for one in verify(manifest, [corpus]).findings
     ]
-    assert told[1][:3] == ("unreadable", "", ":8")
-    assert not told[1][3].startswith(str(corpus))
+    assert told[1][:3] == ("unreadable", "", ":5")
+    assert told[1][3].startswith("is not JSON")
     assert [told[0], *told[2:]] == [
         ("twice", "d3", ":4", "its id is that of an earlier document"),
         ("changed", "d1", ":2", "its text, title or metadata is not what was recorded"),
-        ("moved", "d5", ":5", "stands at another place than recorded"),
-        ("added", "x", ":7", "is in no generation"),
+        ("moved", "d5", ":6", "stands at another place than recorded"),
+        ("added", "x", ":8", "is in no generation"),
         ("missing", "d2", "", "was recorded, and is in no file"),
     ]
 
@@ -367,6 +377,7 @@ def test_an_interrupted_rollback_is_told(tmp_path: Path) -> None:
     journal(manifest).write_text("{}")
     (found,) = verify(manifest, [corpus]).findings
     assert (found.kind, found.document, found.place) == ("unfinished", "", str(journal(manifest)))
+    assert found.what == "a rollback was interrupted: run ragguard rollback again, which ends it"
 
 
 def test_settings_are_compared_where_they_are_given(tmp_path: Path) -> None:
@@ -375,11 +386,15 @@ def test_settings_are_compared_where_they_are_given(tmp_path: Path) -> None:
     assert verify(*ask).ok
     assert verify(*ask, encoder="e").ok
     assert verify(*ask, settings={"b": "x", "a": 1}).ok
-    assert [(one.kind, one.what) for one in verify(*ask, encoder="f", settings={"a": 2, "c": None}).findings] == [
-        ("settings", "the encoder is f, recorded is e"),
-        ("settings", "a is 2, recorded is 1"),
-        ("settings", "b is None, recorded is 'x'"),
-    ]
+    assert verify(*ask, encoder="f", settings={"a": 2, "c": None}).findings == (
+        verifying.Finding("settings", "", "", "the encoder is f, recorded is e"),
+        verifying.Finding("settings", "", "", "a is 2, recorded is 1"),
+        verifying.Finding("settings", "", "", "b is None, recorded is 'x'"),
+    )
+    (tmp_path / "none").mkdir()
+    manifest, corpus = recorded(tmp_path / "none")
+    (found,) = verify(manifest, [corpus], encoder="e").findings
+    assert found.what == "the encoder is e, recorded is none"
 
 
 def test_files_that_were_renamed_split_or_rewritten_are_told_by_name(tmp_path: Path) -> None:
@@ -388,6 +403,7 @@ def test_files_that_were_renamed_split_or_rewritten_are_told_by_name(tmp_path: P
     corpus.write_text(text.replace('", "', '",  "'))
     (found,) = verify(manifest, [corpus]).findings
     assert (found.kind, found.document, found.place) == ("bytes", "", str(corpus))
+    assert found.what.startswith("every document reads as recorded, but the bytes, names or number of the files are not")
     lines = text.splitlines(keepends=True)
     corpus.write_text("".join(lines[:3]))
     (tmp_path / "rest.jsonl").write_text("".join(lines[3:]))
