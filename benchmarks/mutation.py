@@ -33,8 +33,8 @@ GROUPS: Mapping[str, Mapping[str, Sequence[str]]] = {
             "not question and not honest and not embedded and not offsets and not hostile",
         ),
         "defenses/ragpart": ("tests/test_ragpart.py", "-k", "not over_the_corpus"),
-        "gate/gate": ("tests/test_scan.py", "-k", "gate or yardstick or corpus or copies or verdicts"),
-        "gate/verdicts": ("tests/test_scan.py", "-k", "as_it_came"),
+        "gate/gate": ("tests/test_gate.py",),
+        "gate/verdicts": ("tests/test_gate.py",),
         "retriever": (
             "tests/test_retriever.py",
             "tests/test_retriever_ways.py",
