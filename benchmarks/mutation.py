@@ -26,13 +26,13 @@ GROUPS: Mapping[str, Mapping[str, Sequence[str]]] = {
         "defenses/base": ("tests/test_defense_base.py",),
         "defenses/calibrated": ("tests/test_calibrated_parts.py",),
         "defenses/quarantined": ("tests/test_quarantine_parts.py",),
-        "defenses/quota": ("tests/test_quota.py", "-k", "not no_attacker"),
+        "defenses/quota": ("tests/test_quota.py", "-k", "not no_attacker and not adds and not isolated"),
         "defenses/ragmask": (
             "tests/test_ragmask.py",
             "-k",
             "not question and not honest and not embedded and not offsets and not hostile",
         ),
-        "defenses/ragpart": ("tests/test_ragpart.py", "-k", "not over_the_corpus"),
+        "defenses/ragpart": ("tests/test_ragpart.py", "-k", "not over_the_corpus and not no_payload and not close and not exact"),
         "gate/gate": ("tests/test_gate.py",),
         "gate/verdicts": ("tests/test_gate.py",),
         "retriever": (
@@ -41,7 +41,7 @@ GROUPS: Mapping[str, Mapping[str, Sequence[str]]] = {
             "tests/test_contested.py::test_the_guarded_result_says_so_and_points_into_the_original_text",
             "tests/test_query_findings.py",
             "-k",
-            "not trigger",
+            "not trigger and not event_loop and not hangs and not many_threads",
         ),
     },
     "calibration": {
