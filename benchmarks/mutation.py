@@ -19,8 +19,8 @@ from ragguard.evaluation import report
 from ragguard.evaluation.files import write_whole
 
 LEAST = 0.85
-"""Share of the mutants of each group that must be seen, that is, killed or timed out. Not all can be: most of what survives is the
-same program (`strict` of a zip whose sides are equally long, the letter case of SQL, a type code of arrays, the indent of a file)."""
+"""Share of the mutants of each group that must be seen, that is, killed or timed out. Most of what survives is the same program:
+`strict` of a zip whose sides are equally long, the letter case of SQL, a type code of arrays, the indent of a file."""
 
 GROUPS: Mapping[str, Mapping[str, Sequence[str]]] = {
     "decisions": {
