@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from copy import copy
 from dataclasses import replace
 from typing import Any
 
@@ -22,18 +23,23 @@ from ragguard.gate.yardstick import Ruler, Yardstick
 from ragguard.testing import WordHashEncoder
 from ragguard.types import Document, Span, Verdict
 
-DOCUMENTS = load(DATA).documents
-LOOSE = GateSettings(max_flagged=0.02)
+DOCUMENTS = load(DATA).documents[:60]
+LOOSE = GateSettings(max_flagged=0.05)
 Steps = list[tuple[str, int, int | None]]
 
 
-def made(count: int = 180, *, trusted: bool = True, settings: GateSettings = LOOSE, **options: Any) -> Gate:
-    return Gate(DOCUMENTS[:count], trusted=trusted, settings=settings, **options)
+def made(*, trusted: bool = True, settings: GateSettings = LOOSE, **options: Any) -> Gate:
+    return Gate(DOCUMENTS, trusted=trusted, settings=settings, **options)
 
 
-@pytest.mark.parametrize(("trusted", "documents"), [(True, 90), (False, 180)])
+@pytest.fixture(scope="module")
+def usual() -> Gate:
+    return made()
+
+
+@pytest.mark.parametrize(("trusted", "documents"), [(True, 30), (False, 60)])
 def test_what_is_read_and_what_sets_the_threshold(monkeypatch: pytest.MonkeyPatch, trusted: bool, documents: int) -> None:
-    monkeypatch.setattr(module, "BLOCK", 50)
+    monkeypatch.setattr(module, "BLOCK", 25)
     steps: Steps = []
     gate = Gate(
         [Document("blank", " "), *DOCUMENTS],
@@ -41,28 +47,25 @@ def test_what_is_read_and_what_sets_the_threshold(monkeypatch: pytest.MonkeyPatc
         settings=LOOSE,
         step=lambda *told: steps.append(told),
     )
-    assert (gate.learned, gate.yardstick.documents, gate.trusted, gate.settings) == (181, documents, trusted, LOOSE)
-    reading = [("reading", n, None) for n in (50, 100, 150, 181)]
-    assert steps == [*reading, *(("calibrating", n, 180) for n in (50, 100, 150, 180))]
+    assert (gate.learned, gate.yardstick.documents, gate.trusted, gate.settings) == (61, documents, trusted, LOOSE)
+    reading = [("reading", n, None) for n in (25, 50, 61)]
+    assert steps == [*reading, *(("calibrating", n, 60) for n in (25, 50, 60))]
     steps.clear()
     assert [one.verdict.action for one in gate.judge(DOCUMENTS[:3])] == ["admit"] * 3
     assert steps == [("judging", 3, None)]
     steps.clear()
     assert [one.document.id for one in gate.judge()] == ["blank", *(one.id for one in DOCUMENTS)]
-    assert steps == [("judging", n, 181) for n in (50, 100, 150, 181)]
+    assert steps == [("judging", n, 61) for n in (25, 50, 61)]
 
 
 def test_the_yardstick_is_drawn_by_the_seed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "CALIBRATING", 120)
-    loose = GateSettings(max_flagged=0.05)
-    first, second = made(settings=loose), made(settings=loose)
-    assert first.yardstick.documents == 60
-    assert first.yardstick.threshold == second.yardstick.threshold
-    rulers = [made(settings=GateSettings(max_flagged=0.05, seed=seed)).yardstick.rulers for seed in (0, 1)]
-    name = next(iter(rulers[0]))
-    assert len(rulers[0][name].numbers) == 60
-    assert not np.array_equal(rulers[0][name].numbers, rulers[1][name].numbers)
-    assert np.array_equal(rulers[0][name].numbers, first.yardstick.rulers[name].numbers)
+    monkeypatch.setattr(module, "CALIBRATING", 50)
+    first, again, other = (made(settings=GateSettings(max_flagged=0.05, seed=seed)).yardstick for seed in (1, 1, 2))
+    assert first.documents == 25
+    name = "surprise"
+    assert len(first.rulers[name].numbers) == 25
+    assert np.array_equal(first.rulers[name].numbers, again.rulers[name].numbers)
+    assert not np.array_equal(first.rulers[name].numbers, other.rulers[name].numbers)
 
 
 class Deaf(Copies):
@@ -70,35 +73,34 @@ class Deaf(Copies):
         """Nothing: copies take time."""
 
 
-def test_of_a_large_corpus_every_text_is_as_likely_to_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    gate = made()
+def test_of_a_large_corpus_every_text_is_as_likely_to_be_read(usual: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
+    gate = copy(usual)
     gate._copies = Deaf()
-    monkeypatch.setattr(module, "SAMPLE", 60)
-    counts = np.zeros(180)
+    monkeypatch.setattr(module, "SAMPLE", 20)
+    counts = np.zeros(60)
     texts = [one.text for one in DOCUMENTS]
-    for seed in range(60):
+    for seed in range(90):
         kept, read = gate._learn(np.random.default_rng(seed))
-        assert (len(kept), len(set(kept)), read) == (60, 60, 180)
+        assert (len(kept), len(set(kept)), read) == (20, 20, 60)
         counts[[texts.index(text) for text in kept]] += 1
-    thirds = counts.reshape(3, 60).mean(axis=1)
-    np.testing.assert_allclose(thirds, 20, atol=2.5)  # each was in a third of 60 samples
-    assert counts.min() > 5
-    assert len(made(trusted=False)._corpus) == 60
+    np.testing.assert_allclose(counts.reshape(3, 20).mean(axis=1), 30, atol=3)  # each was in a third of the samples
+    assert counts.min() > 12
+    assert len(made(trusted=False)._corpus) == 20
 
 
 @pytest.mark.parametrize(
-    ("trusted", "poisoned", "held"), [(True, None, 0.0), (False, None, 0.01), (True, 0.03, 0.03), (False, 0.0, 0.0)]
+    ("trusted", "poisoned", "held"), [(True, None, 0.0), (False, None, 0.01), (True, 0.1, 0.1), (False, 0.0, 0.0)]
 )
 def test_the_share_that_is_held_for_poison(trusted: bool, poisoned: float | None, held: float) -> None:
-    gate = made(trusted=trusted, settings=GateSettings(max_flagged=0.02, poisoned=poisoned))
+    gate = made(trusted=trusted, settings=GateSettings(max_flagged=0.05, poisoned=poisoned))
     assert gate.poisoned == held
-    fit = 90 if trusted else 180
+    fit = 30 if trusted else 60
     assert {len(ruler.numbers) for ruler in gate.yardstick.rulers.values()} == {fit - math.floor(held * fit)}
 
 
-def test_the_default_settings_are_taken_where_there_are_none() -> None:
-    documents = [replace(one, id=f"{i}/{one.id}", text=f"{one.text} {i}") for i in range(2) for one in DOCUMENTS]
-    assert Gate(documents, trusted=True).settings == GateSettings(max_flagged=0.01, poisoned=None, seed=0)
+def test_one_in_a_hundred_is_flagged_by_default() -> None:
+    with pytest.raises(InvalidInputError, match="30 documents cannot support a share of 1.00% .* the gate needs 99"):
+        Gate(DOCUMENTS, trusted=True)
 
 
 class Read(GateSignal):
@@ -127,9 +129,9 @@ class Beta(Read):
 
 
 @pytest.fixture
-def scripted() -> Gate:
+def scripted(usual: Gate) -> Gate:
     """Honest numbers are 0 to 3, and a unit is 2: 3 is admitted, 4 is flagged, 5 is far."""
-    gate = made()
+    gate = copy(usual)
     gate._signals = (Alpha(), Beta())
     gate.yardstick = Yardstick({name: Ruler(np.arange(4.0), 2.0) for name in "ab"}, threshold=1.0, documents=4)
     return gate
@@ -166,7 +168,10 @@ def test_decisions_by_hand(scripted: Gate) -> None:
 
 
 def test_the_reason_says_how_many_honest_documents_do_so_too(scripted: Gate) -> None:
-    scripted.yardstick = replace(scripted.yardstick, threshold=0.3)
+    scripted.yardstick = replace(scripted.yardstick, threshold=Ruler(np.arange(4.0), 2.0).standard(1.0))
+    at, over = verdicts(scripted, "a1 text", "a1 b2 text")
+    assert (at.action, scripted.above(at)) == ("admit", ())
+    assert over.reason.startswith("The document is too beta (b 2.00): 2 of 4")
     told = [one.reason.partition(": ")[2] for one in verdicts(scripted, "a2 text", "b3 text", "b4 text")]
     assert told == [
         "2 of 4 documents of the yardstick do so as much.",
@@ -184,11 +189,10 @@ def test_what_cannot_be_judged_is_quarantined_in_its_place(scripted: Gate) -> No
     assert (found[0].signals, found[0].suspicion) == ({}, None)
 
 
-def test_signals_see_the_text_as_it_came_and_as_it_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_signals_see_the_text_as_it_came_and_as_it_is_read(usual: Gate) -> None:
     encoder = WordHashEncoder()
     log = QueryLog(["who painted the hall", "when do trains leave"], encoder)
-    gate = made(log=log)
-    blind = made()
+    gate, blind = made(log=log), copy(usual)
     assert {signal.name for signal in gate._signals} - {signal.name for signal in blind._signals} == {"logged query", "hub"}
     signal = Alpha()
     for one, known in ((gate, log), (blind, None)):
