@@ -13,9 +13,10 @@ import pytest
 from ragguard.calibration import Calibration, Scale
 from ragguard.defenses import CalibratedGuard, CalibratedGuardSettings
 from ragguard.defenses import calibrated as module
-from ragguard.derived import DerivedQuery
+from ragguard.defenses.calibrating import build
+from ragguard.derived import DerivedQuery, derived_queries, enough
 from ragguard.errors import DefenseError, InvalidInputError
-from ragguard.signals import Candidates, CorpusModel, Signal
+from ragguard.signals import Candidates, CorpusModel, Echo, Outlier, Profiles, Signal, Stuffing
 from ragguard.signals.query import RareWords
 from ragguard.store import MemoryStore
 from ragguard.testing import WordHashEncoder
@@ -359,3 +360,28 @@ def test_a_saved_guard_is_loaded_with_what_is_given(tmp_path: Path, caplog: pyte
     assert "of 3 texts; this one has 2" in warned.message
     with pytest.raises(InvalidInputError, match=r"the signals \['a', 'b'\], which are not known here"):
         CalibratedGuard.load(path, WordHashEncoder(), DOCUMENTS)
+
+
+def test_without_queries_they_are_derived_from_the_documents() -> None:
+    documents = [Document(f"c{i}", f"Number {i} of the towns has a hall of its own.") for i in range(60)]
+    retriever = Asked(hits("a1 b2", "a4 b1"))
+    options: dict[str, Any] = {"signals": [Alpha, Beta], "max_clean_query_loss": 0.1}
+    made = CalibratedGuard.calibrated(WordHashEncoder(), retriever, documents, **options)
+    assert made.calibration.derived
+    assert {query for query, _ in retriever.asked} == {one.text for one in derived_queries(documents, enough(0.1))}
+
+
+def test_signals_are_built_of_the_corpus_and_the_fit_queries_and_those_of_a_file_are_found_by_name(tmp_path: Path) -> None:
+    retriever = Asked(hits(*(one.text for one in DOCUMENTS)))
+    made = calibrated(retriever, signals=[Stuffing, Outlier])
+    stuffing, outlier = made._signals
+    (other, _) = build([Stuffing, Outlier], ["other words"], WordHashEncoder(), QUERIES)
+    profiles = Profiles(WordHashEncoder(), CorpusModel(CORPUS)).get(["hall tower gate hall hall", "town in a town"])
+    candidates = Candidates(("hall",), WordHashEncoder().encode_query(["hall"])[0], profiles)
+    assert not np.allclose(stuffing(candidates), other(candidates))
+    assert np.isfinite(outlier(candidates)).all()
+    usual = calibrated(retriever, signals=[Stuffing, Echo])
+    usual.save(tmp_path / "guard.json")
+    again = CalibratedGuard.load(tmp_path / "guard.json", WordHashEncoder(), DOCUMENTS)
+    assert {type(one) for one in again._signals} == {Stuffing, Echo}
+    assert again(QUERY, HITS, 3) == usual(QUERY, HITS, 3)
