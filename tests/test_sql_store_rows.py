@@ -147,3 +147,28 @@ def test_a_store_that_was_closed_opens_again_and_one_of_defaults_is_of_fp16(tmp_
     assert store._recent._capacity == CACHED
     with pytest.raises(InvalidInputError, match="precision"):
         SQLStore(tmp_path / "e.db", precision=None)  # type: ignore[arg-type]
+
+
+def test_an_error_says_what_could_not_be_done(tmp_path: Path) -> None:
+    path = tmp_path / "e.db"
+    with SQLStore(path) as store:
+        store.put({f"m|p|{content_hash('one')}": TWO})
+    with SQLStore(f"sqlite:///file:{path}?mode=ro&uri=true") as store:
+        for texts, what in (([], "cannot write"), (["one"], "cannot vacuum")):
+            with pytest.raises(StoreError, match=f"^{what} "):
+                store.vacuum(texts)
+    with SQLStore(path) as store:
+        path.unlink()
+        path.mkdir()
+        asked = [(store.kept, "read"), (lambda: store.get(["m|p|c"]), "read"), (lambda: store.vacuum([]), "read")]
+        for ask, what in (*asked, (lambda: store.put({"m|p|c": TWO}), "write"), (store.check_writable, "write")):
+            store.close()
+            with pytest.raises(StoreError, match=f"^cannot {what} .*may be deleted when no store has it open"):
+                ask()
+
+
+def test_kinds_are_told_in_order_of_their_names(tmp_path: Path) -> None:
+    with SQLStore(tmp_path / "e.db") as store:
+        for kind in ("z|p", "a|p", "m|p"):
+            store.put({f"{kind}|c": TWO})
+        assert [one.kind for one in store.kept()] == ["a|p", "m|p", "z|p"]
