@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -13,7 +13,7 @@ import pytest
 import sqlalchemy as sa
 
 from ragguard.defenses import BaseDefense, Holding, Judgement, Quarantined, hold_removed
-from ragguard.errors import InvalidInputError
+from ragguard.errors import InvalidInputError, StoreError
 from ragguard.quarantine import LONGEST, Quarantine, content_key
 from ragguard.text import canonical, content_hash
 from ragguard.types import Document, Hit, Span, Verdict
@@ -87,7 +87,7 @@ def test_texts_are_named_by_their_canonical_form() -> None:
 def test_keys_may_be_cut_but_not_below_eight_and_must_name_one(quarantine: Quarantine, tmp_path: Path) -> None:
     quarantine.hold(BAD, VERDICT)
     assert quarantine.show(KEY[:8]).key == quarantine.show(KEY).key == KEY
-    for wrong in (KEY[:7], KEY + "0", KEY.upper(), "g" * 8, "", None, 12345678):
+    for wrong in (KEY[:7], KEY + "0", KEY.upper(), "g" * 8, f"{KEY[:8]}X", "", None, 12345678):
         with pytest.raises(InvalidInputError, match="a key is 8 to 64 characters of 0-9 and a-f"):
             quarantine.show(wrong)  # type: ignore[arg-type]
     with pytest.raises(InvalidInputError, match=r"q\.db has no text under 00000000"):
@@ -100,6 +100,8 @@ def test_keys_may_be_cut_but_not_below_eight_and_must_name_one(quarantine: Quara
     with pytest.raises(InvalidInputError, match=f"more than one text whose key begins with {KEY[:8]}; list them"):
         quarantine.show(KEY[:8])
     assert quarantine.show(KEY[:9]).key == KEY
+    with pytest.raises(StoreError, match=f"what is kept of {KEY[:8]}0+ is damaged"):  # nothing says why it is there
+        quarantine.show(KEY[:8] + "0" * 56)
 
 
 def test_a_second_defense_adds_its_say_and_the_same_one_does_not(quarantine: Quarantine) -> None:
@@ -118,6 +120,44 @@ def test_a_second_defense_adds_its_say_and_the_same_one_does_not(quarantine: Qua
         quarantine.confirm(KEY, "Ada", "why")
     with pytest.raises(InvalidInputError, match="has changed since you looked at it"):
         quarantine.release(KEY, "Ada", "why", seen=5)
+
+
+def test_what_is_held_again_is_that_text_alone(quarantine: Quarantine) -> None:
+    for document in (BAD, text(0)):
+        quarantine.hold(document, verdict(document))
+        quarantine.release(content_key(document.text), "Ada", "why")
+    assert quarantine.hold(BAD, verdict(BAD, "Another")) == "held"
+    assert [entry.key for entry in quarantine.entries(state="held")] == [KEY]
+    assert [entry.key for entry in quarantine.entries(state="released")] == [content_key(text(0).text)]
+    with pytest.raises(InvalidInputError, match="has changed since you looked at it"):
+        quarantine.confirm(KEY, "Ada", "why", seen=2)
+
+
+def test_what_is_no_document_with_a_verdict_on_it_is_refused(quarantine: Quarantine) -> None:
+    class Alike:
+        id, document_id, text = "bad", "bad", "bad"
+
+    for document, said in ((Alike(), VERDICT), (BAD, Alike()), (text(0), VERDICT)):
+        with pytest.raises(InvalidInputError, match="a document is held by a verdict on it"):
+            quarantine.hold(document, said)  # type: ignore[arg-type]
+    assert quarantine.counts() == {"held": 0, "confirmed": 0, "released": 0}
+
+
+def test_an_error_says_what_could_not_be_done(quarantine: Quarantine, tmp_path: Path) -> None:
+    quarantine.hold(BAD, VERDICT)
+    sealed = Quarantine(f"sqlite:///file:{tmp_path / 'q.db'}?mode=ro&uri=true", make=False)
+    for write in (lambda: sealed.hold(text(0), verdict(text(0))), lambda: sealed.confirm(KEY, "Ada", "why")):
+        with pytest.raises(StoreError, match="^cannot write .*deleting it would let through all that it holds"):
+            write()
+    sealed.close()
+    quarantine.close()
+    (tmp_path / "q.db").unlink()
+    (tmp_path / "q.db").mkdir()
+    asked: list[Callable[[], object]] = [quarantine.entries, quarantine.counts, quarantine.holders]
+    asked += [lambda: quarantine.show(KEY), lambda: quarantine.blocked([KEY]), lambda: quarantine.hold(BAD, VERDICT)]
+    for read in asked:
+        with pytest.raises(StoreError, match="^cannot read "):
+            read()
 
 
 def test_what_is_asked_for_is_what_is_told(quarantine: Quarantine) -> None:
