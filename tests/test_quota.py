@@ -383,3 +383,5 @@ def test_every_document_is_told_what_it_counts_for() -> None:
         "Beyond the limit of 2 from source 'a'.",
     ]
     assert [verdict.signals["from_source"] for verdict in result.verdicts] == [1, 1, 2, 3]
+    assert (result.query, result.verdicts[0].defense) == (QUERY, "SourceQuota(limit=2)")
+    assert SourceQuota(near_duplicates=0.5).name == "SourceQuota(limit=1, near duplicates>=0.5)"
