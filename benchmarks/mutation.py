@@ -158,7 +158,7 @@ def main() -> None:
         print(f"== {name}", flush=True)
         rows[name] = mutate(name, work / name.replace("/", "."), chosen.processes)
         found = summed(rows)
-        about = report.about(least=LEAST, seconds=sum(row["seconds"] for row in rows.values()))
+        about = report.about(least=LEAST, processes=chosen.processes, seconds=sum(row["seconds"] for row in rows.values()))
         write_whole(path, json.dumps({**found, **about}, indent=1) + "\n")
         print(f"{name}: {rows[name]['share']:.1%} of {rows[name]['mutants']} mutants seen", flush=True)
     shares = {group: f"{group} {one['share']:.1%} of {one['mutants']}" for group, one in found.items() if one["modules"]}
