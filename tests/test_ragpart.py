@@ -126,6 +126,10 @@ def test_many_combinations_are_sampled_with_a_seed() -> None:
     assert len(np.unique(made.members, axis=0)) == 4096
     np.testing.assert_array_equal(made.members, Combinations.of(20, 10).members)
     assert (made.members != Combinations.of(20, 10, seed=1).members).any()
+    for seed in (0, 7):
+        defense = RAGPart(WordHashEncoder(), n=20, k=10, seed=seed)
+        assert defense.settings.seed == seed
+        np.testing.assert_array_equal(defense.combinations.members, Combinations.of(20, 10, seed).members)
     assert not Combinations.of(10, 5).sampled
     assert Combinations.of(10, 5).error(40) == 0
 
