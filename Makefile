@@ -10,7 +10,7 @@ export HF_HUB_OFFLINE ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 export HAYSTACK_TELEMETRY_ENABLED ?= False
 
-.PHONY: setup demo test check docs bench trust nightly sbom release clean
+.PHONY: setup demo test check docs bench trust mutate nightly sbom release clean
 
 setup: $(VENV)/.ready
 
@@ -45,6 +45,10 @@ trust: setup
 	$(if $(LINKS),UV_FIND_LINKS=$(LINKS)) $(BIN)/uv pip install --quiet --python $(BIN)/python -e '.[trust]' -c constraints.txt
 	$(BIN)/python -m benchmarks.trust --out $(OUT)
 
+mutate: setup
+	$(if $(LINKS),UV_FIND_LINKS=$(LINKS)) $(BIN)/uv pip install --quiet --python $(BIN)/python -e '.[mutation]' -c constraints.txt
+	$(BIN)/python -m benchmarks.mutation
+
 # What is published: source and wheel of every package, checked, and installed where nothing else is.
 release: setup
 	rm -rf out/release
@@ -61,11 +65,12 @@ sbom: release
 		--output-reproducible --output-file out/release/sbom.cdx.json out/release/venv/bin/python
 
 nightly: setup
-	$(if $(LINKS),UV_FIND_LINKS=$(LINKS)) $(BIN)/uv pip install --quiet --python $(BIN)/python -e '.[ray,stores]' -c constraints.txt
+	$(if $(LINKS),UV_FIND_LINKS=$(LINKS)) $(BIN)/uv pip install --quiet --python $(BIN)/python -e '.[mutation,ray,stores]' -c constraints.txt
 	$(BIN)/python -m pytest tests/test_ingest.py -k ray
 	$(BIN)/python -m pytest integrations -m heavy
 	$(BIN)/python -m benchmarks.run --out out/nightly closed_form latency sql_store
 	$(BIN)/python -m benchmarks.ratios --fresh out/nightly
+	$(BIN)/python -m benchmarks.mutation --out out/nightly
 
 clean:
 	rm -rf $(VENV) out build dist

@@ -97,10 +97,11 @@ class Calibration(BaseModel):
             confident: Hold the share with 95 % confidence over draws of calibration queries, instead of on average.
 
         Raises:
-            InvalidInputError: If there are too few calibration queries for that share.
+            InvalidInputError: If a share is out of range, or there are too few calibration queries for it.
         """
-        if not 0 < loss < 1 or not 0 <= poisoned < 1:
-            raise InvalidInputError(f"the share of clean queries that may lose a document must lie between 0 and 1, not {loss}")
+        _checked_share(loss)
+        if not 0 <= poisoned < 1:
+            raise InvalidInputError(f"the share of poisoned calibration queries must lie between 0 and 1, not {poisoned}")
         n = len(self.maxima)
         clean = n - math.floor(poisoned * n)
         rank = _confident_rank(clean, loss) if confident else math.ceil((1 - loss) * (clean + 1))
@@ -153,10 +154,9 @@ def parts(queries: Sequence[str], loss: float) -> tuple[Sequence[str], Sequence[
     """Fit and calibration queries, which must differ: half each, but as many calibration queries as the loss demands.
 
     Raises:
-        InvalidInputError: If there are too few.
+        InvalidInputError: If the share is out of range, or there are too few.
     """
-    if not 0 < loss < 1:
-        raise InvalidInputError(f"the share of clean queries that may lose a document must lie between 0 and 1, not {loss}")
+    _checked_share(loss)
     least = math.ceil(1 / loss) - 1
     distinct = list(dict.fromkeys(queries))
     count = max(len(distinct) // 2, least)
@@ -166,6 +166,11 @@ def parts(queries: Sequence[str], loss: float) -> tuple[Sequence[str], Sequence[
             "scales; give more, or allow more"
         )
     return distinct[:-count], distinct[-count:]
+
+
+def _checked_share(loss: float) -> None:
+    if not 0 < loss < 1:
+        raise InvalidInputError(f"the share of clean queries that may lose a document must lie between 0 and 1, not {loss}")
 
 
 def _confident_rank(n: int, loss: float) -> int:

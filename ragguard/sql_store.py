@@ -253,7 +253,7 @@ def _digest(key: str, form: str, count: int, spans: bytes, vectors: bytes) -> by
 
 def _rounded(vectors: Vectors, form: str) -> NDArray[Any]:
     if form == "int8":
-        vectors = np.rint(vectors * (LARGEST / np.abs(vectors).max(axis=1, keepdims=True, initial=np.finfo(np.float32).tiny)))
+        vectors = np.rint(vectors / np.abs(vectors).max(axis=1, keepdims=True, initial=np.finfo(np.float32).tiny) * LARGEST)
     return np.ascontiguousarray(vectors, dtype=FORMS[form])
 
 

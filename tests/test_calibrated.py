@@ -7,11 +7,9 @@ from collections import Counter
 from collections.abc import Sequence
 from functools import cache
 
-import numpy as np
 import pytest
 
 from ragguard.attacks import Budget, QueryCopy
-from ragguard.calibration import Calibration, Drift, Scale, parts, scale
 from ragguard.defenses import CalibratedGuard, SourceQuota, default_guard
 from ragguard.demo.scenario import DATA
 from ragguard.encoders import SentenceTransformerEncoder
@@ -29,7 +27,6 @@ DEMO = load(DATA)
 QUERIES = list(DEMO.queries.values())
 ATTACKED, CLEAN = list(DEMO.queries)[:6], QUERIES[6:]
 LOSS = 0.05
-UNIT = Scale(typical=0, unit=1, maxima=(0.0,))
 
 
 WINDOWS = MemoryStore()
@@ -67,64 +64,6 @@ def shared_guard() -> CalibratedGuard:
 class TestCalibratedGuardContract(DefenseContract):
     def make_defense(self) -> Defense:
         return shared_guard()
-
-
-def calibration(maxima: Sequence[float]) -> Calibration:
-    return Calibration(encoder="e", k=5, scales={"s": UNIT}, maxima=tuple(maxima))
-
-
-def test_the_threshold_is_the_conformal_order_statistic() -> None:
-    found = calibration(range(1, 100))
-    assert found.threshold(0.02) == 98  # ceil(.98 * 100)
-    assert found.threshold(0.5) == 50
-    assert found.threshold(0.02, poisoned=0.05) == 95  # ceil(.98 * 96): four of 99 may be poisoned
-    assert calibration(range(1, 150)).threshold(0.02, confident=True) == 149
-
-
-@pytest.mark.parametrize(("n", "loss", "confident", "least"), [(48, 0.02, False, 49), (148, 0.02, True, 149), (8, 0.1, False, 9)])
-def test_a_loss_that_the_sample_cannot_support_is_refused(n: int, loss: float, confident: bool, least: int) -> None:
-    with pytest.raises(InvalidInputError, match=f"give at least {least}"):
-        calibration(range(n)).threshold(loss, confident=confident)
-    calibration(range(least)).threshold(loss, confident=confident)
-
-
-@pytest.mark.parametrize("loss", [0.02, 0.1, 0.3])
-def test_clean_queries_lose_no_more_than_the_set_share(loss: float) -> None:
-    generator = np.random.default_rng(0)
-    losses = []
-    for _ in range(2000):
-        draw = np.sort(generator.lognormal(size=101))  # any distribution will do
-        live = draw[-1] if (at := int(generator.integers(101))) == 100 else draw[at]
-        losses.append(live > calibration(np.delete(draw, at).tolist()).threshold(loss))
-    assert np.mean(losses) <= loss + 2 * np.sqrt(loss * (1 - loss) / 2000)
-    assert np.mean(losses) >= loss / 3
-
-
-def test_confidence_holds_for_draws_not_on_average() -> None:
-    generator = np.random.default_rng(0)
-    over = [1 - calibration(np.sort(generator.random(200)).tolist()).threshold(0.05, confident=True) > 0.05 for _ in range(1000)]
-    assert np.mean(over) <= 0.05 + 0.02
-
-
-def test_one_poisoned_query_in_a_hundred_does_not_lift_the_threshold() -> None:
-    clean = [float(x) for x in range(99)]
-    poisoned = [*clean, 1e6]
-    assert calibration(poisoned).threshold(0.02, poisoned=0.01) <= calibration(clean).threshold(0.02)
-    assert scale(poisoned, 0.1).unit == pytest.approx(scale(clean, 0.1).unit, rel=0.05)
-
-
-def test_a_signal_that_never_speaks_is_decisive_where_it_does() -> None:
-    assert scale([0.0] * 50, 0.05).standard(np.array([0.7]))[0] > 10
-
-
-def test_fit_and_calibration_queries_differ() -> None:
-    fit, held = parts([str(i) for i in range(80)], 0.02)
-    assert (len(fit), len(held)) == (31, 49)
-    assert not set(fit) & set(held)
-    fit, held = parts([str(i) for i in range(300)], 0.02)
-    assert (len(fit), len(held)) == (150, 150)
-    with pytest.raises(InvalidInputError, match="50 different queries are too few: a loss of 2.00% needs 49"):
-        parts([str(i % 50) for i in range(200)], 0.02)
 
 
 def test_a_calibration_is_bound_to_encoder_and_signals(fake_guard: CalibratedGuard) -> None:
@@ -202,18 +141,6 @@ def test_policies(cached: CachedEncoder, real_guard: CalibratedGuard) -> None:
         under("raise")(query, hits, 5)
     with pytest.raises(InvalidInputError, match="policy"):
         under("shrug")
-
-
-def test_drift_warns_when_too_many_queries_are_suspicious() -> None:
-    drift = Drift(0.02)
-    assert drift.warning is None
-    for i in range(100):
-        drift.count(i % 50 == 0)
-    assert drift.warning is None
-    for _ in range(20):
-        drift.count(True)
-    assert drift.warning is not None
-    assert "22 of 120 queries" in drift.warning
 
 
 def test_a_guard_warns_once(cached: CachedEncoder, caplog: pytest.LogCaptureFixture) -> None:

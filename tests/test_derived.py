@@ -19,7 +19,7 @@ from ragguard.index import DenseIndex
 from ragguard.store import MemoryStore
 from ragguard.testing import WordHashEncoder
 from ragguard.text import folded_words
-from ragguard.types import Document
+from ragguard.types import Document, Hit
 
 DEMO = load(DATA)
 TEXTS = {document.text for document in DEMO.documents}
@@ -94,6 +94,42 @@ def test_whoever_has_the_sentence_is_left_out() -> None:
     found = WithoutCopies(index, [made]).retrieve(made.text, 5)
     assert [hit.document.id for hit in found] == ["other"]
     assert len(WithoutCopies(index, [made]).retrieve("another query", 5)) == 3
+
+
+@pytest.mark.parametrize(
+    ("sentence", "copy", "other"),
+    [
+        ("one two three four five six", "and two three four five six", "two three four five and six"),  # the last run
+        ("one two three four five", "zero one two three four five", "one two three four"),
+        ("one two three four", "one two three four five", "one two three"),
+    ],
+)
+def test_a_copy_shares_five_words_in_a_row_or_the_whole_sentence(sentence: str, copy: str, other: str) -> None:
+    asked: list[int] = []
+
+    class Fixed:
+        def retrieve(self, query: str, k: int) -> list[Hit]:
+            asked.append(k)
+            return [Hit(Document(name, text), 1.0) for name, text in (("copy", copy), ("other", other), ("none", "bread"))]
+
+    retriever = WithoutCopies(Fixed(), [DerivedQuery("query", sentence)])
+    assert [hit.document.id for hit in retriever.retrieve("query", 2)] == ["other", "none"]
+    assert [hit.document.id for hit in retriever.retrieve("query", 1)] == ["other"]
+    assert asked == [4, 2]
+
+
+def test_queries_have_four_to_eight_words() -> None:
+    documents = [Document(str(i), f"Number {i} is long: {' '.join(f'w{j}' for j in range(9))}.") for i in range(60)]
+    assert {len(one.text.split()) for one in derived_queries(documents, 60)} == {4, 5, 6, 7, 8}
+    (made,) = derived_queries([Document("four", "Just four words here. Too short.")], 1)
+    assert (made.text, made.sentence) == ("just four words here", "Just four words here.")
+    with pytest.raises(InvalidInputError, match="count must be"):
+        derived_queries(documents, 0)
+
+
+def test_the_number_of_them_follows_the_share() -> None:
+    assert [enough(loss) for loss in (0.02, 0.0065, 0.005, 0.001)] == [1000, 1000, 1240, 6200]
+    assert [enough(loss) for loss in (0, 1, 2, -1)] == [1000] * 4  # refused later
 
 
 def test_there_are_enough_of_them_for_the_share() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from statistics import median
 
 import pytest
@@ -151,6 +152,20 @@ def test_the_guard_tells_the_trigger_at_its_place_in_the_query() -> None:
     assert told["hidden text"].span == Span(0, 1)
     clean = GuardedRetriever(Shelf(poison), [guard]).retrieve(QUERIES[0], 5)
     assert [one for one in clean.query_findings if one.kind == "rare word"] == []
+
+
+def test_what_a_defense_finds_in_the_query_is_told_once_and_where_it_stands_in_the_query_as_asked() -> None:
+    class Tells(KeepAll):
+        def __call__(self, query: str, hits: Sequence[Hit], k: int) -> GuardedResult:
+            start = query.index("hall")
+            found = QueryFinding("rare word", Span(start, start + 4), "hall", "why")
+            return replace(super().__call__(query, hits, k), query_findings=(found,))
+
+    asked = "to\u200bwn ha\u00adll"
+    hidden, *more = GuardedRetriever(Shelf(), [Tells(), Tells()]).retrieve(asked, 2).query_findings
+    assert (hidden.kind, hidden.span) == ("hidden text", Span(2, 3))
+    assert more[-1] == QueryFinding("rare word", Span(6, 11), "ha\u00adll", "why")
+    assert [one.kind for one in more].count("rare word") == 1
 
 
 def test_a_finding_is_frozen_and_comparable() -> None:

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ragguard.defenses import RAGPart
-from ragguard.defenses.quota import SourceQuota
+from ragguard.defenses.quota import SourceQuota, SourceQuotaSettings
 from ragguard.errors import InvalidInputError
 from ragguard.protocols import Defense
 from ragguard.retriever import GuardedRetriever
@@ -357,3 +357,31 @@ def test_a_calibrated_quota_is_the_tightest_that_costs_nothing() -> None:
     assert SourceQuota.calibrated(ByQuery({"none": from_sources(None, None)}), ["none"], k=2).settings.limit == 1
     with pytest.raises(InvalidInputError, match="at least one"):
         SourceQuota.calibrated(ByQuery(found), [])
+
+
+def test_a_quota_is_calibrated_on_what_it_will_count() -> None:
+    once = {"one": from_sources("a", "b", "a", "c")}
+    assert SourceQuota.calibrated(ByQuery(once), ["one"], k=4).settings.limit == 2
+    assert SourceQuota.calibrated(ByQuery({"long": from_sources(*"a" * 12)}), ["long"]).settings.limit == 10  # as k is
+    copies = {"copies": of_texts(*((f"s{i}", "a b c") for i in range(3)))}
+    assert SourceQuota.calibrated(ByQuery(copies), ["copies"]).settings.limit == 1
+    assert SourceQuota.calibrated(ByQuery(copies), ["copies"], near_duplicates=1).settings == SourceQuotaSettings(
+        limit=3, near_duplicates=1
+    )
+    by = {"by": [Hit(Document(f"d{i}", f"text {i}", {"author": "x"}), 1) for i in range(3)]}
+    assert SourceQuota.calibrated(ByQuery(by), ["by"], key="author").settings == SourceQuotaSettings(limit=3, key="author")
+    assert SourceQuota.calibrated(ByQuery(by), ["by"]).settings.limit == 1
+
+
+def test_every_document_is_told_what_it_counts_for() -> None:
+    result = SourceQuota(2)(QUERY, from_sources("a", None, "a", "a"), 3)
+    unknown = "the unknown source that all documents without one share"
+    assert [verdict.reason for verdict in result.verdicts] == [
+        "Within the limit of 2 from source 'a'.",
+        f"Within the limit of 2 from {unknown}.",
+        "Within the limit of 2 from source 'a'.",
+        "Beyond the limit of 2 from source 'a'.",
+    ]
+    assert [verdict.signals["from_source"] for verdict in result.verdicts] == [1, 1, 2, 3]
+    assert (result.query, result.verdicts[0].defense) == (QUERY, "SourceQuota(limit=2)")
+    assert SourceQuota(near_duplicates=0.5).name == "SourceQuota(limit=1, near duplicates>=0.5)"

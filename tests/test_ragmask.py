@@ -10,8 +10,9 @@ from ragguard.defenses import RAGMask
 from ragguard.encoders import SentenceTransformerEncoder
 from ragguard.errors import InvalidInputError
 from ragguard.evidence import WORK, MaskPlan
+from ragguard.store import MemoryStore
 from ragguard.testing import WordHashEncoder
-from ragguard.text import without
+from ragguard.text import content_hash, without
 from ragguard.types import Document, Hit, Span, Vectors
 
 QUESTION = "When did the first railway tunnel under the river Severn open to passenger trains?"
@@ -144,3 +145,82 @@ def test_the_work_on_a_hostile_text_is_bounded(word: str | None) -> None:
         text = " ".join(word or f"w{i % 37}" for i in range(length))
         RAGMask(encoder)("town hall", [Hit(Document("d", text), 1.0)], 1)
         assert encoder.words < 2.5 * WORK
+
+
+def similarity(fake: WordHashEncoder, text: str, query: str = "town hall") -> float:
+    return float(fake.encode_document([text])[0] @ fake.encode_query([query])[0])
+
+
+def test_a_verdict_by_hand(fake: WordHashEncoder) -> None:
+    """Two of three spans carry the similarity; what is left of the third is embedded anew."""
+    text = "town hall bread oven hall town"
+    result = RAGMask(fake, m=2, group_similarity=None)("town hall", [Hit(Document("d", text), 0.5)], 1)
+    (verdict,) = result.verdicts
+    whole, left = similarity(fake, text), similarity(fake, "bread oven")
+    collapses = [similarity(fake, rest) + 0.05 <= whole for rest in ("bread oven hall town", "town hall hall town", text[:20])]
+    assert collapses == [True, False, True]
+    assert verdict.spans == (Span(0, 9), Span(21, 30))
+    assert verdict.signals == {"similarity": pytest.approx(whole), "similarity_left": pytest.approx(left)}
+    assert verdict.suspicion == pytest.approx(whole - left)
+    assert result.kept[0].score == pytest.approx(left)
+    assert verdict.reason == f"Similarity {whole:.2f} falls to {left:.2f} without 2 passages that carried it."
+    (verdict,) = RAGMask(fake, m=2, group_similarity=None)("town hall", [Hit(Document("d", text[:20]), 0.5)], 1).verdicts
+    assert verdict.reason.endswith("without 1 passage that carried it.")
+    (verdict,) = RAGMask(fake)("town hall", [Hit(Document("d", text), 0.5)], 1).verdicts
+    assert verdict.reason == f"Similarity {whole:.2f}; no span carries more than 0.05 of it."
+    assert verdict.suspicion == 0
+
+
+def test_a_span_that_carries_just_delta_goes(fake: WordHashEncoder) -> None:
+    (evidence,) = MaskPlan(2, None).build(["town hall bread oven"], fake.encode_document)
+    whole, without_town_hall, _ = (evidence.vectors @ fake.encode_query(["town hall"])[0]).tolist()
+    for delta, spans in ((whole - without_town_hall - 1e-3, 1), (whole - without_town_hall + 1e-3, 0)):
+        defense = RAGMask(fake, m=2, delta=delta, group_similarity=None)
+        assert len(defense("town hall", [Hit(Document("d", "town hall bread oven"), 1.0)], 1).verdicts[0].spans) == spans
+
+
+def test_equal_scores_go_by_content_and_then_by_id(fake: WordHashEncoder) -> None:
+    texts = {"z": "town hall oven", "b": "hall town oven", "a": "town hall oven", "c": "oven town hall"}
+    result = RAGMask(fake)("town", [Hit(Document(name, text), 0.5) for name, text in texts.items()], 4)
+    order = sorted(texts, key=lambda name: (content_hash(texts[name]), name))
+    assert [hit.document.id for hit in result] == order
+    assert order.index("a") + 1 == order.index("z")
+
+
+@pytest.mark.parametrize(("alpha", "k", "examined"), [(None, 1, 6), (1.0, 2, 2), (1.5, 3, 5), (4.0, 3, 6)])
+def test_alpha_times_k_are_examined(fake: WordHashEncoder, alpha: float | None, k: int, examined: int) -> None:
+    hits = [Hit(Document(f"d{i}", f"number {i}"), 1 - i / 10) for i in range(6)]
+    result = RAGMask(fake, alpha=alpha)("town hall", hits, k)
+    assert result.removed == tuple(hits[examined:])
+    told = {verdict.reason for verdict in result.verdicts[examined:]}
+    assert told <= {f"Not among the {examined} candidates that are examined."}
+
+
+def test_what_was_prepared_is_found_in_the_store_and_remainders_are_computed_once() -> None:
+    class Counting(WordHashEncoder):
+        asked = 0
+
+        def encode_document(self, texts: Sequence[str]) -> Vectors:
+            self.asked += len(texts)
+            return super().encode_document(texts)
+
+        def encode_query(self, texts: Sequence[str]) -> Vectors:
+            return WordHashEncoder().encode_document(texts)
+
+    encoder, store = Counting(), MemoryStore()
+    documents = [Document("d", "town hall bread oven hall town"), Document("blank", " ")]
+    defense = RAGMask(encoder, m=2, group_similarity=None, store=store)
+    assert defense.name == "RAGMask(m=2, delta=0.05)"
+    assert RAGMask(encoder).name == "RAGMask(m=15, delta=0.05, groups)"
+    defense.prepare(documents)
+    prepared = encoder.asked
+    assert prepared == 4  # the whole, and without each of three spans
+    for _ in range(2):
+        defense("town hall", [Hit(documents[0], 1.0)], 1)
+        assert encoder.asked == prepared + 1
+    RAGMask(encoder, m=2, group_similarity=None, store=store).prepare(documents)
+    assert encoder.asked == prepared + 1
+    RAGMask(encoder, m=2, group_similarity=None).prepare(documents)
+    assert encoder.asked == 2 * prepared + 1
+    RAGMask(encoder, m=3, group_similarity=None, store=store).prepare(documents)
+    assert encoder.asked > 2 * prepared + 1

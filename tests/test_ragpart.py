@@ -13,10 +13,12 @@ from numpy.typing import NDArray
 
 from ragguard.defenses import RAGPart
 from ragguard.defenses.combinations import Combinations, votes
+from ragguard.defenses.ragpart import RAGPartSettings
 from ragguard.defenses.ragpart_search import RAGPartSearch
 from ragguard.encoders import SentenceTransformerEncoder
 from ragguard.errors import InvalidInputError
 from ragguard.index import DenseIndex
+from ragguard.store import MemoryStore
 from ragguard.testing import DOCUMENTS, QUERY, WordHashEncoder
 from ragguard.text import content_hash, fragments
 from ragguard.types import Document, Hit, Vectors
@@ -124,6 +126,10 @@ def test_many_combinations_are_sampled_with_a_seed() -> None:
     assert len(np.unique(made.members, axis=0)) == 4096
     np.testing.assert_array_equal(made.members, Combinations.of(20, 10).members)
     assert (made.members != Combinations.of(20, 10, seed=1).members).any()
+    for seed in (0, 7):
+        defense = RAGPart(WordHashEncoder(), n=20, k=10, seed=seed)
+        assert defense.settings.seed == seed
+        np.testing.assert_array_equal(defense.combinations.members, Combinations.of(20, 10, seed).members)
     assert not Combinations.of(10, 5).sampled
     assert Combinations.of(10, 5).error(40) == 0
 
@@ -214,3 +220,62 @@ def test_a_share_that_rounds_down_does_not_loosen_the_certificate(fake: WordHash
 def test_over_the_corpus_needs_the_encoder_of_the_index(fake: WordHashEncoder, encoder: SentenceTransformerEncoder) -> None:
     with pytest.raises(InvalidInputError, match="same encoder"):
         RAGPartSearch(DenseIndex(fake, backend="faiss"), RAGPart(encoder))
+
+
+def test_the_default_is_the_papers_setting(fake: WordHashEncoder) -> None:
+    store = MemoryStore()
+    paper = RAGPart.paper(fake, store=store)
+    assert paper.settings == RAGPart(fake).settings == RAGPartSettings(n=5, k=3, p=None, min_share=None, seed=0)
+    assert (paper.name, RAGPart(fake, k=2, min_share=0.5).name) == ("RAGPart(N=5, k=3)", "RAGPart(N=5, k=2, share>0.5)")
+    paper.prepare([*DOCUMENTS, Document("blank", " ")])
+    assert len(store) == len(DOCUMENTS)
+    assert all(one is not None for one in store.get([f"word-hash|fragments:5|{content_hash(d.text)}" for d in DOCUMENTS]))
+    RAGPart(fake).prepare(DOCUMENTS)
+    assert len(store) == len(DOCUMENTS)
+
+
+def test_a_ranking_by_hand(fake: WordHashEncoder) -> None:
+    """Votes go first, then means: of two with two votes of three, the one with the higher mean leads."""
+    scores = np.array([[0.9, 0.9, 0.0], [0.8, 0.8, 0.5], [0.1, 0.1, 0.9], [0.0, 0.0, 0.0]], dtype=np.float32)
+    judged = RAGPart(fake, n=3, k=1).rank(scores, 2, 4)
+    assert [(one.position, one.drop) for one in judged] == [(1, False), (0, False), (2, False), (3, False)]
+    assert [one.score for one in judged] == pytest.approx([1, 2 / 3, 1 / 3, 0])
+    assert [one.suspicion for one in judged] == pytest.approx([0, 1 / 3, 2 / 3, 1])
+    assert judged[0].signals == {"vote_share": 1, "mean_similarity": pytest.approx(0.7)}
+    assert judged[1].reason == "In the top 2 of 67% of the fragment combinations."
+    means = np.array([[0.9, 0.0], [0.0, 0.8], [0.95, -1.0], [-1.0, 0.85]], dtype=np.float32)
+    assert [one.position for one in RAGPart(fake, n=2, k=1).rank(means, 2, 4)] == [0, 1, 2, 3]
+    strict = RAGPart(fake, n=3, k=1, p=1, min_share=1 / 3).rank(scores, 2, 4)
+    assert [(one.position, one.drop) for one in strict] == [(0, False), (2, True), (1, True), (3, True)]
+    assert strict[1].reason == "In the top 1 of 33% of the fragment combinations, not more than the 33% required."
+    assert [one.score for one in RAGPart(fake, n=3, k=1).rank(scores[:1], 2, 4)] == [1]
+
+
+def test_equal_documents_go_by_content_and_then_by_id(fake: WordHashEncoder) -> None:
+    texts = {"z": "town hall oven", "b": "town hall oven", "c": "oven town hall", "d": "hall oven town"}
+    result = RAGPart(fake, n=1, k=1)("town", [Hit(Document(name, text), 0.5) for name, text in texts.items()], 4)
+    order = sorted(texts, key=lambda name: (content_hash(texts[name]), name))
+    assert [hit.document.id for hit in result] == order
+    assert order != list(texts)
+
+
+def test_the_error_of_a_sample_is_of_all_candidates(fake: WordHashEncoder) -> None:
+    defense = RAGPart(fake, n=20, k=10)
+    few, many = (defense(QUERY, [Hit(d, 0.5) for d in DOCUMENTS[:n]], 1).verdicts[0] for n in (2, 8))
+    for verdict, n in ((few, 2), (many, 8)):
+        error = defense.combinations.error(n)
+        assert verdict.signals["vote_share_error"] == error
+        assert f"as sampled: within {error:.3f} of the share of all 184,756." in verdict.reason
+    assert few.signals != many.signals
+
+
+def test_a_certificate_says_what_it_holds_for(fake: WordHashEncoder) -> None:
+    strict = RAGPart(fake, n=5, k=2, p=3, min_share=0.5)
+    (found,) = strict.certificates(8, 5)
+    assert (found.defense, found.bound) == (strict.name, 1)
+    assert found.statement.startswith("Every kept document was placed in the top 3 by at least one combination")
+    assert found.statement.endswith("touches at most 1 of its 5 fragments.")
+    assert found.assumption.startswith("The top 3 is that of 8 candidates")
+    assert [strict.certificates(n, 5)[0].bound for n in (2, 3, 4)] == [0, 0, 1]
+    assert [RAGPart(fake, n=5, k=2, min_share=0.5).certificates(4, k)[0].bound for k in (3, 4)] == [1, 0]
+    assert strict.certificates(3, 5)[0].statement.startswith("Nothing is certified")

@@ -63,7 +63,7 @@ def loaded(path: Path, **options: Any) -> CalibratedGuard:
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    found = tmp_path / "deep" / "guard.json"
+    found = tmp_path / "very" / "deep" / "guard.json"
     guard().save(found)
     return found
 
@@ -123,6 +123,16 @@ def test_a_number_that_changed_is_refused(path: Path) -> None:
     content = path.read_text()
     number = str(json.loads(content)["calibration"]["maxima"][-1])
     path.write_text(content.replace(number, number[:-1] + ("1" if number[-1] != "1" else "2")))
+    with pytest.raises(InvalidInputError, match="damaged; calibrate again: its digest"):
+        loaded(path)
+
+
+def test_the_order_of_keys_is_nothing_and_a_missing_digest_is_damage(path: Path) -> None:
+    content = json.loads(path.read_text())
+    path.write_text(json.dumps(dict(reversed(content.items()))))
+    assert loaded(path).calibration == guard().calibration
+    del content["digest"]
+    path.write_text(json.dumps(content))
     with pytest.raises(InvalidInputError, match="damaged; calibrate again: its digest"):
         loaded(path)
 

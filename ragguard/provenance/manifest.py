@@ -99,7 +99,7 @@ class Head:
     @property
     def hash(self) -> str:
         """Of the head, and by it of all generations up to this one."""
-        return digest("head", dumped(_HEAD.dump_python(self, mode="json")))
+        return digest("head", dumped(_HEAD.dump_python(self)))
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,7 @@ _RECORD: TypeAdapter[Record] = TypeAdapter(Record)
 
 def written(record: Record) -> bytes:
     """The only form of a line."""
-    return dumped(_RECORD.dump_python(record, mode="json")) + b"\n"
+    return dumped(_RECORD.dump_python(record)) + b"\n"
 
 
 def parsed(line: bytes, place: str) -> Record:
