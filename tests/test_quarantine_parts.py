@@ -14,7 +14,8 @@ import sqlalchemy as sa
 
 from ragguard.defenses import BaseDefense, Holding, Judgement, Quarantined, hold_removed
 from ragguard.errors import InvalidInputError, StoreError
-from ragguard.quarantine import LONGEST, Quarantine, content_key
+from ragguard.quarantine import LONGEST, Block, Quarantine, content_key
+from ragguard.quarantine.tables import ENTRIES, entry_digest
 from ragguard.text import canonical, content_hash
 from ragguard.types import Document, Hit, Span, Verdict
 
@@ -94,8 +95,9 @@ def test_keys_may_be_cut_but_not_below_eight_and_must_name_one(quarantine: Quara
         quarantine.show("0" * 8)
     engine = sa.create_engine(f"sqlite:///{tmp_path / 'q.db'}")
     with engine.begin() as connection:
-        added = sa.text("INSERT INTO ragguard_quarantine_entry (content, state) VALUES (:key, 'held')")
-        connection.execute(added, {"key": KEY[:8] + "0" * 56})
+        key = KEY[:8] + "0" * 56
+        row = {"content": key, "likeness": "0" * 64, "state": "held", "digest": entry_digest(key, "0" * 64, "held")}
+        connection.execute(sa.insert(ENTRIES), row)
     engine.dispose()
     with pytest.raises(InvalidInputError, match=f"more than one text whose key begins with {KEY[:8]}; list them"):
         quarantine.show(KEY[:8])
@@ -115,7 +117,7 @@ def test_a_second_defense_adds_its_say_and_the_same_one_does_not(quarantine: Qua
     assert quarantine.hold(BAD, verdict(BAD, "Third")) == "held"
     quarantine.confirm(KEY, "Ada", "why")
     assert quarantine.hold(BAD, verdict(BAD, "Fourth")) == "confirmed"
-    assert quarantine.blocked([KEY]) == {KEY: "confirmed"}
+    assert quarantine.blocked([BAD.text]) == {BAD.text: Block(KEY, "confirmed", same=True)}
     with pytest.raises(InvalidInputError, match=f"{KEY} is confirmed already"):
         quarantine.confirm(KEY, "Ada", "why")
     with pytest.raises(InvalidInputError, match="has changed since you looked at it"):
@@ -167,7 +169,12 @@ def test_what_is_asked_for_is_what_is_told(quarantine: Quarantine) -> None:
     keys = [content_key(document.text) for document in documents]
     quarantine.release(keys[0], "Ada", "why")
     quarantine.confirm(keys[1], "Ada", "why")
-    assert quarantine.blocked(keys[:3]) == {keys[1]: "confirmed", keys[2]: "held"}
+    assert quarantine.blocked([document.text for document in documents[:3]]) == {
+        documents[1].text: Block(keys[1], "confirmed", same=True),
+        documents[2].text: Block(keys[2], "held", same=True),
+    }
+    loud = documents[2].text.upper()
+    assert quarantine.blocked([loud, documents[0].text.upper(), "another"]) == {loud: Block(keys[2], "held", same=False)}
     assert quarantine.blocked([]) == {}
     assert quarantine.counts() == {"held": 4, "confirmed": 1, "released": 1}
     assert quarantine.holders() == ["guard", "scan"]
