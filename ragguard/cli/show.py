@@ -48,10 +48,21 @@ def working(level: int = logging.ERROR) -> Iterator[Work]:
         work = Work(progress)
         from transformers.utils import logging as transformers_logging
 
-        logging.getLogger("sentence_transformers").setLevel(logging.WARNING)
-        logging.getLogger("ragguard").setLevel(level)
         transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-        yield work
+        with _saying("sentence_transformers", logging.WARNING), _saying("ragguard", level):
+            yield work
+
+
+@contextmanager
+def _saying(name: str, level: int) -> Iterator[None]:
+    """A log that says no less than this for a while."""
+    log = logging.getLogger(name)
+    before = log.level
+    log.setLevel(level)
+    try:
+        yield
+    finally:
+        log.setLevel(before)
 
 
 class _Count(TextColumn):
