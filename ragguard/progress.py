@@ -70,7 +70,7 @@ def watched(
 
     try:
         yield progress
-    except BaseException as error:  # also a caller that is cancelled; kept in no variable, or it would keep its own frames alive
+    except BaseException as error:  # also a caller that is cancelled
         tell(error)
         raise
     tell(None)

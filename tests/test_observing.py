@@ -10,7 +10,6 @@ import subprocess
 import sys
 import threading
 import time
-import weakref
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from pathlib import Path
@@ -200,7 +199,7 @@ def test_many_threads_are_told_of_once_each_in_the_order_of_their_numbers() -> N
 
 
 def test_an_observer_that_cannot_even_be_named_harms_nothing(caplog: pytest.LogCaptureFixture) -> None:
-    class Unspeakable(Exception):
+    class UnspeakableError(Exception):
         __str__ = __repr__ = boom  # type: ignore[assignment]
 
     class Odd:
@@ -208,7 +207,7 @@ def test_an_observer_that_cannot_even_be_named_harms_nothing(caplog: pytest.LogC
 
         def __call__(self, _: Decision) -> NoReturn:
             go.wait(10)
-            raise Unspeakable
+            raise UnspeakableError
 
     go = threading.Event()
     observers = Observers([Odd()], waiting=3)
@@ -219,22 +218,7 @@ def test_an_observer_that_cannot_even_be_named_harms_nothing(caplog: pytest.LogC
     assert observers.flush()
     assert observers.failed + observers.lost == 6
     assert min(observers.failed, observers.lost) >= 2  # it went on after the first
-    assert [one.message.split("Odd ")[1].split()[0] for one in caplog.records] == ["is", "failed"]
-
-
-@pytest.mark.parametrize("observers", [None, Observers([lambda _: None])], ids=["nobody", "observed"])
-def test_an_error_does_not_outlive_its_query(observers: Observers | None) -> None:
-    gc.collect()
-    gc.disable()
-    try:
-        with pytest.raises(DefenseError) as found:
-            GuardedRetriever(Searching(), [Doing(boom)], observers=observers).retrieve(QUERY, 2)
-        error = weakref.ref(found.value)
-        del found
-        assert observers is None or observers.flush()
-        assert error() is None  # nor all that its frames hold
-    finally:
-        gc.enable()
+    assert [one.message.split("Odd ")[1].split()[0] for one in caplog.records] == ["is", "failed:"]
 
 
 def test_a_flush_waits_for_what_was_told_before_it_only() -> None:

@@ -253,13 +253,14 @@ def decided(verdict: Verdict) -> Decided:
 
 def guard_digest(judges: tuple[Judge, ...], policy: Mapping[str, Any]) -> str:
     """What a guard is known by."""
-    told = {"policy": policy, "judges": [json.loads(one.model_dump_json()) for one in judges]}
+    told = {"policy": policy, "judges": [one.model_dump(mode="json") for one in judges]}
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
 
 def _judge(defense: Defense) -> Judge:
     described = defense.describe() if isinstance(defense, BaseDefense) else {}
-    return Judge(name=writable(defense.name), kind=type(defense).__name__, described=described)
+    told = Judge(name=writable(defense.name), kind=type(defense).__name__, described=described)
+    return Judge.model_validate_json(told.model_dump_json())  # as it is read again: lists for tuples
 
 
 def _candidate(hit: Hit, texts: bool) -> Candidate:
