@@ -61,7 +61,7 @@ class Decision:
         seconds: From then to the answer.
         stages: What took how long, in the order in which it ended; those that a deadline cut off are not among them.
         result: What was answered; None where an error was.
-        error: What was raised; None where a result was answered.
+        error: What was raised; None where a result was answered. It keeps its frames alive until it is observed.
     """
 
     number: int
@@ -108,7 +108,7 @@ class Observers:
         if not isinstance(observers, Sequence) or not observers or not all(callable(one) for one in observers):
             raise InvalidInputError(f"observers must be a list of at least one callable, not {observers!r:.200}")
         self._posts = [_Post(one, positive(waiting, "waiting")) for one in observers]
-        self.forked()
+        self.renew()
         for post in self._posts:  # its thread ends when nobody can tell it anything any more
             weakref.finalize(self, post.end).atexit = False
         _ALIVE.add(self)
@@ -142,8 +142,8 @@ class Observers:
         end = time.monotonic() + timeout_s
         return min([post.flush(end - time.monotonic()) for post in self._posts])  # not all(): each gets its turn
 
-    def forked(self) -> None:
-        """Leave what waits to the parent process, whose threads a child does not have, and count anew."""
+    def renew(self) -> None:
+        """Count from 1 and start no thread yet: also in a forked process, which leaves what waits to its parent's threads."""
         self._numbers, self._lock = itertools.count(1), threading.RLock()  # a signal's handler may ask, too
         for post in self._posts:
             post.renew()
@@ -224,7 +224,7 @@ def _flush_at_exit() -> None:
 def _forked() -> None:
     _WORKING.clear()  # their threads are the parent's
     for observers in list(_ALIVE):
-        observers.forked()
+        observers.renew()
 
 
 if hasattr(os, "register_at_fork"):  # not on Windows, where nothing forks

@@ -200,10 +200,10 @@ def test_many_threads_are_told_of_once_each_in_the_order_of_their_numbers() -> N
 
 def test_an_observer_that_cannot_even_be_named_harms_nothing(caplog: pytest.LogCaptureFixture) -> None:
     class UnspeakableError(Exception):
-        __str__ = __repr__ = boom  # type: ignore[assignment]
+        __str__ = __repr__ = boom
 
     class Odd:
-        __repr__ = boom  # type: ignore[assignment]
+        __repr__ = boom
 
         def __call__(self, _: Decision) -> NoReturn:
             go.wait(10)

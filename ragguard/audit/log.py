@@ -83,7 +83,7 @@ class Flaw:
 
     Attributes:
         kind: `damaged`: a line is no record, or not the one that was written. `missing`: records that were written are not there.
-            `lost`: decisions were never written: an observer too slow, or a full disk.
+            `lost`: decisions were never written: an observer too slow, or a full disk; seen once a later one was.
         place: File and line.
         what: What is wrong there, in a sentence for people.
     """
@@ -96,7 +96,7 @@ class Flaw:
 def read(paths: Sequence[Path | str]) -> Iterator[Record | Flaw]:
     """Records in the order of the files, and what is wrong with them.
 
-    Records taken from the end of a writer's are not missed: keep the last digest elsewhere, or send lines to another machine.
+    Records taken from the end of a writer's, or all of them, are not missed: keep the last digest elsewhere, or send lines to another machine.
 
     Args:
         paths: One log, or what a rotating tool made of it, oldest first.

@@ -72,7 +72,7 @@ class Decided(_Part):
         document: Id of the candidate.
         defense: Who decided.
         action: What.
-        reason: Why; RAGGuard's own defenses quote no text in it.
+        reason: Why; RAGGuard's own defenses quote no text in it, but ids and the metadata that a quota counts by.
         before: Rank before.
         after: Rank after; None if dropped.
         signals: The numbers behind it.
@@ -117,8 +117,8 @@ class Record(_Part):
         version: Of RAGGuard.
         guard: Digest of `policy` and `judges`: the same guard has the same.
         policy: How defenses were applied.
-        judges: The defenses, in their order.
-        query_hash: SHA-256 of the canonical query. No secret: whoever guesses the query can check the guess.
+        judges: The defenses, in their order, as they describe themselves when the record is written.
+        query_hash: SHA-256 of the canonical query. It keeps no secret: whoever guesses the query can check the guess.
         query: As it was asked; None unless texts are recorded.
         k: How many hits were asked for.
         outcome: `answered`, `degraded`, or the class of the error that was raised.

@@ -31,9 +31,9 @@ class Replay:
     """What came of deciding again.
 
     Attributes:
-        depth: `texts`: all defenses judged the texts again. `numbers`: verdicts of calibrated guards followed from the recorded
-            signals, scales and threshold; other defenses record nothing that theirs follow from. `nothing`: nothing could be
-            decided.
+        depth: `texts`: all defenses judged the texts again. `numbers`: verdicts of calibrated guards were held against the
+            recorded signals, scales and threshold; other defenses record nothing that theirs follow from. `nothing`: nothing
+            could be decided, only digests and what was kept held against the rest of the record.
         differences: What came out otherwise, one sentence each; empty if nothing did.
         changes: What is not as it was of the guard that was given, one sentence each: why there may be differences.
         why_not: Why it was not decided from texts; empty if it was.
@@ -57,7 +57,7 @@ def replay(
         record: From an audit log.
         defenses: The guard; without it, numbers are all there is. It judges as it would a query: its `drift` counts, and
             `Holding` puts away. Load one for this, rather than give the one that serves.
-        documents: The corpus, by id, where the record has no texts.
+        documents: The corpus, by id, where the record has no texts; its metadata, but for `source`, are those of today.
         queries: By `query_hash`, where the record has no texts.
     """
     within, changes = _contradictions(record), _changes(record, judges_of(tuple(defenses))) if defenses else ()
