@@ -91,8 +91,7 @@ class Observers:
     """Hands decisions to observers after the answer is out, so that none of them can change, delay or prevent it.
 
     Each has a queue and a thread: one that hangs holds up nobody. It is called in a copy of the context in which the query was
-    asked, so that a tracer finds the caller's span. One object may serve several guards and threads, and a
-    process after a fork.
+    asked, so that a tracer finds the caller's span. One object may serve several guards and threads, and a process after a fork.
     """
 
     def __init__(self, observers: Sequence[Observer], *, waiting: int = WAITING) -> None:
@@ -186,9 +185,10 @@ class _Post:
 
     def _start(self) -> str:
         """Start the thread if there is none; why there cannot be one."""
+        if self._working:
+            return ""
         try:
-            if not self._working:
-                threading.Thread(target=self._work, daemon=True, name="ragguard-observer").start()
+            threading.Thread(target=self._work, daemon=True, name="ragguard-observer").start()
         except RuntimeError as error:
             return f"has no thread: {error}"
         self._working = True

@@ -96,7 +96,8 @@ class Flaw:
 def read(paths: Sequence[Path | str]) -> Iterator[Record | Flaw]:
     """Records in the order of the files, and what is wrong with them.
 
-    Records taken from the end of a writer's, or all of them, are not missed: keep the last digest elsewhere, or send lines to another machine.
+    Records taken from the end of a writer's, or all of them, are not missed: keep the last digest elsewhere, or send lines to
+    another machine.
 
     Args:
         paths: One log, or what a rotating tool made of it, oldest first.
