@@ -6,13 +6,14 @@ import atexit
 import itertools
 import logging
 import os
+import queue
 import threading
 import time
+import traceback
 import weakref
 from collections.abc import Callable, Sequence
 from contextvars import Context, copy_context
 from dataclasses import dataclass
-from queue import Queue
 from typing import TypeAlias
 
 from pydantic import BaseModel
@@ -60,7 +61,7 @@ class Decision:
         seconds: From then to the answer.
         stages: What took how long, in the order in which it ended; those that a deadline cut off are not among them.
         result: What was answered; None where an error was.
-        error: What was raised; None where a result was answered.
+        error: What was raised; None where a result was answered. It keeps its frames alive until it is observed.
     """
 
     number: int
@@ -90,8 +91,7 @@ class Observers:
     """Hands decisions to observers after the answer is out, so that none of them can change, delay or prevent it.
 
     Each has a queue and a thread: one that hangs holds up nobody. It is called in a copy of the context in which the query was
-    asked, so that a tracer finds the caller's span. One object may serve several guards and threads, and a
-    process after a fork.
+    asked, so that a tracer finds the caller's span. One object may serve several guards and threads, and a process after a fork.
     """
 
     def __init__(self, observers: Sequence[Observer], *, waiting: int = WAITING) -> None:
@@ -107,10 +107,12 @@ class Observers:
         if not isinstance(observers, Sequence) or not observers or not all(callable(one) for one in observers):
             raise InvalidInputError(f"observers must be a list of at least one callable, not {observers!r:.200}")
         self._posts = [_Post(one, positive(waiting, "waiting")) for one in observers]
-        self._numbers = itertools.count(1)
+        self.renew()
         for post in self._posts:  # its thread ends when nobody can tell it anything any more
             weakref.finalize(self, post.end).atexit = False
         _ALIVE.add(self)
+        atexit.unregister(_flush_at_exit)
+        atexit.register(_flush_at_exit)  # before what was registered until now, such as the end of a tracer that is told
 
     @property
     def lost(self) -> int:
@@ -122,23 +124,26 @@ class Observers:
         """How many times an observer raised."""
         return sum(post.failed for post in self._posts)
 
-    def number(self) -> int:
-        """Of the next decision."""
-        return next(self._numbers)
+    def tell(self, numbered: Callable[[int], Decision]) -> None:
+        """Number a decision and put it into every queue; never waits, never raises.
 
-    def tell(self, decision: Decision) -> None:
-        """Put a decision into every queue; never waits, never raises."""
-        for post in self._posts:
-            post.put(copy_context(), decision)
+        Args:
+            numbered: Makes the decision of its number.
+        """
+        with self._lock:  # so that numbers rise in every queue
+            decision = numbered(next(self._numbers))
+            warnings = [post.put(decision) for post in self._posts]
+        for warning in filter(None, warnings):
+            LOGGER.warning(warning)
 
     def flush(self, timeout_s: float = GRACE_S) -> bool:
-        """Wait until all that was told has been observed, and say whether it has."""
+        """Wait until all that was told before has been observed, and say whether it has."""
         end = time.monotonic() + timeout_s
         return min([post.flush(end - time.monotonic()) for post in self._posts])  # not all(): each gets its turn
 
-    def forked(self) -> None:
-        """Leave what waits to the parent process, whose threads a child does not have, and count anew."""
-        self._numbers = itertools.count(1)
+    def renew(self) -> None:
+        """Count from 1 and start no thread yet: also in a forked process, which leaves what waits to its parent's threads."""
+        self._numbers, self._lock = itertools.count(1), threading.RLock()  # a signal's handler may ask, too
         for post in self._posts:
             post.renew()
 
@@ -148,54 +153,61 @@ class _Post:
 
     def __init__(self, observer: Observer, waiting: int) -> None:
         self._observer, self._waiting = observer, waiting
+        self._name = getattr(observer, "__qualname__", type(observer).__qualname__)  # its repr could fail, or be long
         self.lost = self.failed = 0
-        self.renew()
 
     def renew(self) -> None:
-        self._queue: Queue[tuple[Context, Decision] | None] = Queue()
-        self._lock = threading.Lock()
-        self._thread: threading.Thread | None = None
+        # A finalizer, which may come at any time, can put into this kind of queue; Queue would wait for itself.
+        self._queue: queue.SimpleQueue[tuple[Context, Decision] | None] = queue.SimpleQueue()
+        self._told = self._done = 0
+        self._more_done = threading.Condition()
+        self._working = False
 
-    def put(self, context: Context, decision: Decision) -> None:
-        with self._lock:
-            try:
-                if self._thread is None:
-                    thread = threading.Thread(target=self._work, args=(self._queue,), daemon=True, name="ragguard-observer")
-                    thread.start()
-                    self._thread = thread
-                    _WORKING.add(self)
-            except RuntimeError as error:
-                self._lose(f"has no thread: {error}")
-                return
-            if self._queue.qsize() >= self._waiting:
-                self._lose("is too slow")
-            else:
-                self._queue.put((context, decision))
+    def put(self, decision: Decision) -> str:
+        """What to warn of: why it is the first that is lost; empty otherwise."""
+        why = "is too slow" if self._queue.qsize() >= self._waiting else self._start()
+        if not why:
+            self._told += 1
+            self._queue.put((copy_context(), decision))
+            return ""
+        self.lost += 1
+        if self.lost > 1:
+            return ""
+        return f"the observer {self._name} {why}; it misses decisions, which are counted, not repeated"
 
     def end(self) -> None:
         self._queue.put(None)
 
-    def _lose(self, why: str) -> None:
-        self.lost += 1
-        if self.lost == 1:
-            LOGGER.warning(f"the observer {self._observer!r:.100} {why}; it misses decisions, which are counted, not repeated")
+    def flush(self, timeout_s: float) -> bool:
+        told = self._told
+        with self._more_done:
+            return self._more_done.wait_for(lambda: self._done >= told, max(timeout_s, 0.0))
 
-    def _work(self, queue: Queue[tuple[Context, Decision] | None]) -> None:
-        while (told := queue.get()) is not None:
+    def _start(self) -> str:
+        """Start the thread if there is none; why there cannot be one."""
+        if self._working:
+            return ""
+        try:
+            threading.Thread(target=self._work, daemon=True, name="ragguard-observer").start()
+        except RuntimeError as error:
+            return f"has no thread: {error}"
+        self._working = True
+        _WORKING.add(self)
+        return ""
+
+    def _work(self) -> None:
+        while (told := self._queue.get()) is not None:
             try:
                 told[0].run(self._observer, told[1])
             except BaseException as error:  # also SystemExit, which would end the thread
                 self.failed += 1
                 if self.failed == 1:
-                    LOGGER.warning(f"the observer {self._observer!r:.100} failed: {error!r}; later failures are only counted")
-            finally:
-                del told  # else the last one is held until the next comes
-                queue.task_done()
-        queue.task_done()
-
-    def flush(self, timeout_s: float) -> bool:
-        with self._queue.all_tasks_done:
-            return self._queue.all_tasks_done.wait_for(lambda: not self._queue.unfinished_tasks, max(timeout_s, 0.0))
+                    said = "".join(traceback.format_exception_only(error)).strip()  # whose own repr may fail
+                    LOGGER.warning(f"the observer {self._name} failed: {said}; later failures are only counted")
+            del told  # else the last one is held until the next comes
+            with self._more_done:
+                self._done += 1
+                self._more_done.notify_all()
 
 
 _ALIVE: weakref.WeakSet[Observers] = weakref.WeakSet()
@@ -203,7 +215,6 @@ _WORKING: weakref.WeakSet[_Post] = weakref.WeakSet()
 """Those with a thread, which keeps them: also of observers that are gone, until what they were told is done."""
 
 
-@atexit.register
 def _flush_at_exit() -> None:
     end = time.monotonic() + GRACE_S
     for post in list(_WORKING):
@@ -211,8 +222,9 @@ def _flush_at_exit() -> None:
 
 
 def _forked() -> None:
+    _WORKING.clear()  # their threads are the parent's
     for observers in list(_ALIVE):
-        observers.forked()
+        observers.renew()
 
 
 if hasattr(os, "register_at_fork"):  # not on Windows, where nothing forks

@@ -61,14 +61,16 @@ def watched(
 ) -> Iterator[Progress]:
     """Tell observers what becomes of a query: the `result` that is put into the progress, or the error that is raised."""
     started, progress = time.time(), Progress()
-    error: BaseException | None = None
+
+    def tell(error: BaseException | None) -> None:
+        if observers is None:
+            return
+        took, stages, result = progress.seconds, tuple(progress.stages), progress.result if error is None else None
+        observers.tell(lambda number: Decision(number, asked, k, tuple(defenses), policy, started, took, stages, result, error))
+
     try:
         yield progress
-    except BaseException as raised:  # also a caller that is cancelled
-        error = raised
+    except BaseException as error:  # also a caller that is cancelled
+        tell(error)
         raise
-    finally:
-        if observers is not None:
-            took, stages = progress.seconds, tuple(progress.stages)
-            result = None if error else progress.result
-            observers.tell(Decision(observers.number(), asked, k, tuple(defenses), policy, started, took, stages, result, error))
+    tell(None)

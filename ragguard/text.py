@@ -30,6 +30,7 @@ _INVISIBLE = (
     "\u3164\ufeff\uffa0\ufff0-\ufffb\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e00ff\U000e01f0-\U000e0fff"
 )
 _SPECIAL = re.compile(f"[{_INVISIBLE}{_SELECTOR}\r\x85\ud800-\udfff]")
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _SPECIAL_ASCII = re.compile("[\x00-\x08\x0b-\x1f\x7f]")  # its part of the above, several times as fast
 _IS_INVISIBLE = re.compile(f"[{_INVISIBLE}]")
 _IS_SELECTOR = re.compile(f"[{_SELECTOR}]")
@@ -171,6 +172,16 @@ def _composable_runs(text: str) -> list[tuple[int, int]]:
 def _starts_run(char: str) -> bool:
     # Combining marks, and the few starters (Hangul vowels and finals, some Indic vowel signs) that compose with what precedes.
     return not (unicodedata.category(char).startswith("M") or "\u1160" <= char <= "\u11ff")
+
+
+def writable(value: object) -> str:
+    """A name that can be written as UTF-8: half a surrogate pair is its escape, so that different names stay different."""
+    return str(value).encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def whole(text: str) -> str:
+    """A text that can be written as UTF-8, as long as it was: half a surrogate pair is U+FFFD, as in the canonical form."""
+    return _SURROGATE.sub("\ufffd", text)
 
 
 def content_hash(text: str) -> str:

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import stat
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from ragguard.audit import AuditLog, Flaw, Record, read, replay
+from ragguard.audit import AuditLog, Flaw, Record, Replay, read, replay
 from ragguard.audit.summary import summarise
 from ragguard.cli import app
 from ragguard.defenses import BaseDefense, CalibratedGuard, Judgement, RAGMask, RAGPart, RobustScore, SourceQuota
@@ -190,6 +194,9 @@ CHANGES: dict[str, Callable[[dict[str, Any]], object]] = {
     "a higher threshold": lambda one: one["judges"][0]["described"].update(threshold=1e9),
     "no scales": lambda one: one["judges"][0]["described"].pop("scales"),
     "another guard": lambda one: one.update(guard="0" * 64),
+    "a document that was dropped is kept": lambda one: one["kept"].append(one["removed"].pop()),
+    "a document is gone": lambda one: one["kept"].pop(),
+    "no suspicion": lambda one: one["verdicts"][0].update(suspicion=None, action="keep"),
     "scales that are none": lambda one: one["judges"][0]["described"].update(scales={"echo": 3}),
 }
 
@@ -235,6 +242,8 @@ STRANGE: dict[str, Callable[[dict[str, Any]], object]] = {
     "a policy of nobody's": lambda one: one["policy"].update(colour="red"),
     "more results than it was calibrated for": lambda one: one.update(k=10**9),
     "no query": lambda one: one.update(query=" "),
+    "another query": lambda one: one.update(query="Who asked?"),
+    "another text": lambda one: one["candidates"][0].update(text="Who wrote?"),
     "a signal without end": lambda one: one["verdicts"][0]["signals"].update(echo="inf"),
 }
 
@@ -272,6 +281,7 @@ def spoilt(lines: list[bytes]) -> Iterator[tuple[str, list[bytes], list[tuple[st
         [*lines, b"[1, 2]\n", b"\xff\n", b"[" * 100_000 + b"\n"],
         [("damaged", str(n)) for n in (6, 7, 8)],
     )
+    yield "a process came while another wrote", [lines[0], b"\n", *lines[1:]], []
     yield "nothing is wrong", lines, []
 
 
@@ -366,6 +376,79 @@ def test_threads_and_processes_share_a_file(log: Path) -> None:
     assert len({one.writer for one in found}) == processes
 
 
+def test_a_fork_in_the_middle_of_a_record_stops_no_log(log: Path) -> None:
+    if not hasattr(os, "fork"):
+        pytest.skip("nothing forks here")
+    at_it, go = threading.Event(), threading.Event()
+
+    class Waiting(SourceQuota):
+        def describe(self) -> Mapping[str, Any]:
+            at_it.set()
+            go.wait(30)
+            return super().describe()
+
+    observers = Observers([AuditLog(log)])
+    guard = Guard([Waiting(1)], observers=observers)
+    guard("tunnel", [Hit(POISON, 1.0)], 1)
+    assert at_it.wait(30)
+    child = os.fork()
+    if child == 0:
+        try:
+            go.set()
+            guard("tunnel", [Hit(POISON, 1.0)], 1)
+            ok = observers.flush(30)
+        except BaseException:
+            ok = False
+        os._exit(0 if ok else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    go.set()
+    assert observers.flush(30)
+    assert [one.number for one in records(log)] == [1, 1]
+
+
+def test_who_looks_at_a_corpus_model_does_not_wait_for_queries_nor_they_for_him() -> None:
+    model = CorpusModel(["The tunnel opened."])
+    found: list[str] = []
+    with model._lock:
+        looking = threading.Thread(target=lambda: found.append(model.digest), daemon=True)
+        looking.start()
+        looking.join(30)
+    assert found == [model.digest]
+
+
+class Odd(BaseDefense):
+    """Of a third party that is not careful."""
+
+    name = "odd"
+
+    def judge(self, query: str, hits: Sequence[Hit], k: int) -> Sequence[Judgement]:
+        signals: dict[str, Any] = {"none": None, "huge": 10**400, "float32": np.float32(0.1), "nan": float("nan"), "text": "x"}
+        return [Judgement(i, hit.score, None, signals=signals, suspicion=np.float32(0.1)) for i, hit in enumerate(hits)]  # type: ignore[arg-type]
+
+    def describe(self) -> Mapping[str, Any]:
+        return {"limit": float("nan"), "most": float("inf"), "some": (1, 2)}
+
+
+def test_odd_verdicts_of_a_third_party_are_recorded_and_decided_again(log: Path, index: DenseIndex) -> None:
+    written(log, index, [Odd()], [QUESTION], texts=True)
+    (one,) = records(log)
+    assert math.isnan(one.verdicts[0].signals["none"])
+    assert one.verdicts[0].signals["float32"] == pytest.approx(0.1)
+    assert replay(one, [Odd()]) == Replay("texts", ())
+
+
+def test_what_a_quota_counts_by_is_not_in_the_record(log: Path, index: DenseIndex, documents: dict[str, Document]) -> None:
+    known = {name: replace(one, metadata={"author": name}) for name, one in documents.items()}
+    observers = Observers([AuditLog(log, texts=True)])
+    quota = SourceQuota(1, key="author")
+    found = [Hit(known[hit.document.id], hit.score) for hit in index.retrieve(QUESTION, 2 * K)]
+    assert Guard([quota], observers=observers)(QUESTION, found, K).kept
+    assert observers.flush()
+    (one,) = records(log)
+    assert replay(one, [quota]).why_not == f"document {one.candidates[0].id!r} is not in the corpus, and a record has no 'author'"
+    assert replay(one, [quota], known) == Replay("texts", ())
+
+
 def test_a_log_is_its_owners_and_must_be_writable(tmp_path: Path) -> None:
     AuditLog(tmp_path / "audit.jsonl")
     assert stat.S_IMODE((tmp_path / "audit.jsonl").stat().st_mode) == 0o600
@@ -387,6 +470,7 @@ def test_ids_and_texts_that_are_no_utf8_are_recorded(log: Path) -> None:
     (one,) = records(log)
     assert one.kept == ("a\\ud800",)
     assert one.candidates[1].score == -1e308
+    assert replay(one, [SourceQuota(1)]) == Replay("texts", ())
 
 
 def command(*arguments: object, code: int = 0) -> str:
@@ -451,6 +535,25 @@ def test_a_guard_without_its_corpus_is_a_wrong_option(log: Path) -> None:
     found = CliRunner().invoke(app, ["audit", str(log), "--guard", "guard.json"])
     assert found.exit_code == 2
     assert "give both" in found.output
+    found = CliRunner().invoke(app, ["audit", str(log), "--quota", "2"])
+    assert found.exit_code == 2
+    assert "give --guard" in " ".join(found.output.split())
+
+
+def test_texts_without_a_log_are_a_wrong_option() -> None:
+    found = CliRunner().invoke(app, ["serve", "guard.json", "corpus.jsonl", "--audit-texts"])
+    assert found.exit_code == 2
+    assert "give --audit" in " ".join(found.output.split())
+
+
+def test_a_forged_line_moves_nothing_on_the_screen(log: Path, index: DenseIndex, defenses: list[Defense]) -> None:
+    written(log, index, defenses, [QUESTION])
+    (one,) = records(log)
+    forged = one.model_copy(update={"outcome": "\x1b[2J", "writer": "\x1b]0;\x07", "number": 7, "guard": "\x1b[31m"})
+    log.write_bytes(forged.line()[0])
+    told = command(log, code=4)
+    assert "⟨U+001B⟩[2J" in told
+    assert "\x1b" not in told
 
 
 def test_an_empty_log_and_a_missing_one(log: Path) -> None:

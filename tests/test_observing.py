@@ -181,7 +181,7 @@ def test_an_observer_runs_in_the_context_of_the_caller() -> None:
     assert seen == ["ada", "grace"]
 
 
-def test_many_threads_are_told_of_once_each() -> None:
+def test_many_threads_are_told_of_once_each_in_the_order_of_their_numbers() -> None:
     def ask(observers: Observers) -> None:
         guarded = GuardedRetriever(Searching(), [Doing()], observers=observers)
         threads = [threading.Thread(target=lambda: [guarded.retrieve(QUERY, 2) for _ in range(25)]) for _ in range(8)]
@@ -190,7 +190,54 @@ def test_many_threads_are_told_of_once_each() -> None:
         for one in threads:
             one.join()
 
-    assert sorted(one.number for one in told(ask)) == [*range(1, 201)]
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        assert [one.number for one in told(ask)] == [*range(1, 201)]
+    finally:
+        sys.setswitchinterval(usual)
+
+
+def test_an_observer_that_cannot_even_be_named_harms_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    class UnspeakableError(Exception):
+        __str__ = __repr__ = boom
+
+    class Odd:
+        __repr__ = boom
+
+        def __call__(self, _: Decision) -> NoReturn:
+            go.wait(10)
+            raise UnspeakableError
+
+    go = threading.Event()
+    observers = Observers([Odd()], waiting=3)
+    guarded = GuardedRetriever(Searching(), [Doing()], observers=observers)
+    for _ in range(6):
+        assert guarded.retrieve(QUERY, 2).kept
+    go.set()
+    assert observers.flush()
+    assert observers.failed + observers.lost == 6
+    assert min(observers.failed, observers.lost) >= 2  # it went on after the first
+    assert [one.message.split("Odd ")[1].split()[0] for one in caplog.records] == ["is", "failed:"]
+
+
+def test_a_flush_waits_for_what_was_told_before_it_only() -> None:
+    observers = Observers([lambda _: time.sleep(0.02)])
+    guarded = GuardedRetriever(Searching(), [Doing()], observers=observers)
+    ended = threading.Event()
+
+    def ask() -> None:
+        while not ended.wait(0.01):
+            guarded.retrieve(QUERY, 2)
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    time.sleep(0.2)
+    try:
+        assert observers.flush(5)
+    finally:
+        ended.set()
+        asking.join()
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="nothing forks here")

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import json
+import subprocess
+import sys
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 from opentelemetry.sdk.metrics import MeterProvider
@@ -128,6 +131,37 @@ def test_metrics_count_queries_verdicts_and_seconds() -> None:
         ("SourceQuota(limit=2)",): 1,
         ("failing",): 2,
     }
+
+
+def test_an_id_that_is_no_utf8_does_not_stop_an_exporter(spans: InMemorySpanExporter, tracer: TracerProvider) -> None:
+    observers = Observers([OpenTelemetry(tracer)])
+    Guard([SourceQuota(1)], observers=observers)(QUERY, [*HITS[:1], Hit(Document("\ud800", "x", {"source": "one"}), 0.5)], 2)
+    assert observers.flush()
+    (query,) = [one for one in spans.get_finished_spans() if one.name == "ragguard.retrieve"]
+    (event,) = query.events
+    assert event.attributes is not None
+    assert event.attributes["ragguard.document"] == "\\ud800"
+
+
+def test_what_waits_at_exit_is_told_before_the_tracer_ends(tmp_path: Path) -> None:
+    program = f"""
+import time
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, ConsoleSpanExporter
+from ragguard.defenses import SourceQuota
+from ragguard.observing import Observers
+from ragguard.retriever import Guard
+from ragguard.telemetry import OpenTelemetry
+from ragguard.types import Document, Hit
+
+provider = TracerProvider()
+provider.add_span_processor(BatchSpanProcessor(ConsoleSpanExporter(out=open({str(tmp_path / "spans")!r}, "w"))))
+told = OpenTelemetry(provider)
+observers = Observers([lambda decision: (time.sleep(0.2), told(decision))])
+Guard([SourceQuota(1)], observers=observers)("tunnel", [Hit(Document("a", "The tunnel."), 1.0)], 1)
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)
+    assert (tmp_path / "spans").read_text().count('"ragguard.retrieve"') == 1
 
 
 def test_an_exporter_that_hangs_or_fails_changes_no_answer(tracer: TracerProvider) -> None:

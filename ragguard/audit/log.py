@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import secrets
-import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,13 +13,16 @@ from ragguard.audit.record import Record, record
 from ragguard.errors import InvalidInputError, StoreError
 from ragguard.observing import Decision
 
+BINARY: int = getattr(os, "O_BINARY", 0)
+"""Windows, which knows it, would write other line ends."""
+
 
 class AuditLog:
     """An observer that writes down every decision.
 
     A line is one JSON object (`Record`), appended by one write, so that processes may share a file, and a tool that rotates
     logs may move it away. Records name the one before of the same log object by its digest. They are handed to the operating
-    system, not forced onto the disk. Give an `AuditLog` to one `Observers` only: it counts.
+    system, not forced onto the disk. Give an `AuditLog` to one `Observers` only: that counts, and calls it from one thread.
     """
 
     def __init__(self, path: Path | str, *, texts: bool = False) -> None:
@@ -34,7 +36,7 @@ class AuditLog:
             InvalidInputError: If the file cannot be written.
         """
         self._path, self._texts = Path(path), texts
-        self._lock, self._process = threading.Lock(), -1
+        self._process = -1
         try:
             self._append(b"")
         except OSError as error:
@@ -46,26 +48,33 @@ class AuditLog:
         Raises:
             StoreError: If it cannot be written; the next record tells that one is missing.
         """
-        with self._lock:
-            if self._process != os.getpid():
-                self._process, self._writer, self._previous = os.getpid(), secrets.token_hex(8), ""
-            line, name = record(decision, self._writer, self._previous, self._texts).line()
-            try:
-                self._append(line)
-            except OSError as error:
-                raise StoreError(f"the audit log {self._path} cannot be written: {error}") from error
-            self._previous = name
+        if self._process != os.getpid():
+            self._process, self._writer, self._previous = os.getpid(), secrets.token_hex(8), ""
+        line, name = record(decision, self._writer, self._previous, self._texts).line()
+        try:
+            self._append(line)
+        except OSError as error:
+            raise StoreError(f"the audit log {self._path} cannot be written: {error}") from error
+        self._previous = name
 
     def _append(self, line: bytes) -> None:
-        file = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
+        file = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT | BINARY, 0o600)
         try:
-            size = os.fstat(file).st_size
-            if line and size and os.pread(file, 1, size - 1) != b"\n":
-                line = b"\n" + line  # a crash or a full disk left half a line
+            if line and _last(file) not in (b"", b"\n"):
+                line = b"\n" + line  # a crash or a full disk left half a line, or another process is at one
             if os.write(file, line) != len(line):
                 raise OSError("it took half a line; the disk may be full")
         finally:
             os.close(file)
+
+
+def _last(file: int) -> bytes:
+    """The last byte; nothing of what has none, such as a pipe."""
+    size = os.fstat(file).st_size
+    if not size:
+        return b""
+    os.lseek(file, size - 1, os.SEEK_SET)  # no pread, which Windows lacks; what is written goes to the end all the same
+    return os.read(file, 1)
 
 
 @dataclass(frozen=True)
@@ -74,7 +83,7 @@ class Flaw:
 
     Attributes:
         kind: `damaged`: a line is no record, or not the one that was written. `missing`: records that were written are not there.
-            `lost`: decisions were never written: an observer too slow, or a full disk.
+            `lost`: decisions were never written: an observer too slow, or a full disk; seen once a later one was.
         place: File and line.
         what: What is wrong there, in a sentence for people.
     """
@@ -87,7 +96,8 @@ class Flaw:
 def read(paths: Sequence[Path | str]) -> Iterator[Record | Flaw]:
     """Records in the order of the files, and what is wrong with them.
 
-    Records taken from the end of a writer's are not missed: keep the last digest elsewhere, or send lines to another machine.
+    Records taken from the end of a writer's, or all of them, are not missed: keep the last digest elsewhere, or send lines to
+    another machine.
 
     Args:
         paths: One log, or what a rotating tool made of it, oldest first.
@@ -101,6 +111,8 @@ def read(paths: Sequence[Path | str]) -> Iterator[Record | Flaw]:
             with Path(path).open("rb") as lines:
                 for number, line in enumerate(lines, 1):
                     place = f"{path}:{number}"
+                    if line == b"\n":  # of a process that came while another wrote
+                        continue
                     try:
                         found = Record.of(line)
                     except ValueError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 from collections.abc import Mapping
 from datetime import datetime, timezone
@@ -15,11 +16,14 @@ from ragguard import __version__
 from ragguard.defenses.base import BaseDefense
 from ragguard.observing import Decision
 from ragguard.protocols import Defense
-from ragguard.text import canonical, content_hash
+from ragguard.text import canonical, content_hash, whole, writable
 from ragguard.types import Action, ContestKind, FindingKind, Hit, Verdict
 
 FORMAT = 1
 """Of a record."""
+
+SOURCE = "source"
+"""The metadata that is recorded."""
 
 SEALED = re.compile(rb'(.*),"digest":"([0-9a-f]{64})"}\n', re.DOTALL)
 """A line, and the digest that ends it."""
@@ -68,7 +72,7 @@ class Decided(_Part):
         document: Id of the candidate.
         defense: Who decided.
         action: What.
-        reason: Why; RAGGuard's own defenses quote no text in it.
+        reason: Why; RAGGuard's own defenses quote no text in it, but ids and the metadata that a quota counts by.
         before: Rank before.
         after: Rank after; None if dropped.
         signals: The numbers behind it.
@@ -113,8 +117,8 @@ class Record(_Part):
         version: Of RAGGuard.
         guard: Digest of `policy` and `judges`: the same guard has the same.
         policy: How defenses were applied.
-        judges: The defenses, in their order.
-        query_hash: SHA-256 of the canonical query. No secret: whoever guesses the query can check the guess.
+        judges: The defenses, in their order, as they describe themselves when the record is written.
+        query_hash: SHA-256 of the canonical query. It keeps no secret: whoever guesses the query can check the guess.
         query: As it was asked; None unless texts are recorded.
         k: How many hits were asked for.
         outcome: `answered`, `degraded`, or the class of the error that was raised.
@@ -203,8 +207,8 @@ def record(decision: Decision, writer: str, previous: str, texts: bool = False) 
             "kept": _ids(result.kept),
             "reserve": _ids(result.reserve),
             "removed": _ids(result.removed),
-            "verdicts": tuple(map(_decided, result.verdicts)),
-            "degraded": tuple(_plain(one if texts else one.partition(": ")[0]) for one in result.degraded),
+            "verdicts": tuple(map(decided, result.verdicts)),
+            "degraded": tuple(writable(one if texts else one.partition(": ")[0]) for one in result.degraded),
             "contests": tuple(one.kind for one in result.contests),
             "found": tuple(Found(kind=one.kind, span=(one.span.start, one.span.end)) for one in result.query_findings),
         }
@@ -214,15 +218,15 @@ def record(decision: Decision, writer: str, previous: str, texts: bool = False) 
         previous=previous,
         time=datetime.fromtimestamp(decision.started, timezone.utc),
         seconds=decision.seconds,
-        stages=tuple((one.name, one.seconds) for one in decision.stages),
+        stages=tuple((writable(one.name), one.seconds) for one in decision.stages),
         guard=guard_digest(judges, policy),
         policy=policy,
         judges=judges,
         query_hash=content_hash(query),
-        query=_plain(decision.asked) if texts else None,
+        query=whole(decision.asked) if texts else None,
         k=decision.k,
         outcome=decision.outcome,
-        error=_plain(str(decision.error)) if texts and decision.error is not None else None,
+        error=writable(decision.error) if texts and decision.error is not None else None,
         **answer,
     )
 
@@ -230,6 +234,21 @@ def record(decision: Decision, writer: str, previous: str, texts: bool = False) 
 def judges_of(defenses: tuple[Defense, ...]) -> tuple[Judge, ...]:
     """Defenses as they are recorded."""
     return tuple(map(_judge, defenses))
+
+
+def decided(verdict: Verdict) -> Decided:
+    """A verdict as it is recorded."""
+    return Decided(
+        document=writable(verdict.document_id),
+        defense=writable(verdict.defense),
+        action=verdict.action,
+        reason=writable(verdict.reason),
+        before=verdict.rank_before,
+        after=verdict.rank_after,
+        signals={writable(name): _number(value) for name, value in verdict.signals.items()},
+        suspicion=None if verdict.suspicion is None else _number(verdict.suspicion),
+        spans=tuple((one.start, one.end) for one in verdict.spans),
+    )
 
 
 def guard_digest(judges: tuple[Judge, ...], policy: Mapping[str, Any]) -> str:
@@ -240,39 +259,29 @@ def guard_digest(judges: tuple[Judge, ...], policy: Mapping[str, Any]) -> str:
 
 def _judge(defense: Defense) -> Judge:
     described = defense.describe() if isinstance(defense, BaseDefense) else {}
-    return Judge(name=defense.name, kind=type(defense).__name__, described=described)
+    told = Judge(name=writable(defense.name), kind=type(defense).__name__, described=described)
+    return Judge.model_validate_json(told.model_dump_json())  # as it is read again: lists for tuples
 
 
 def _candidate(hit: Hit, texts: bool) -> Candidate:
     document = hit.document
-    source = document.metadata.get("source")
+    source = document.metadata.get(SOURCE)
     return Candidate(
-        id=_plain(document.id),
+        id=writable(document.id),
         hash=content_hash(canonical(document.text).text),
         score=hit.score,
-        source=None if source is None else _plain(str(source)),
-        text=_plain(document.text) if texts else None,
-    )
-
-
-def _decided(verdict: Verdict) -> Decided:
-    return Decided(
-        document=_plain(verdict.document_id),
-        defense=verdict.defense,
-        action=verdict.action,
-        reason=_plain(verdict.reason),
-        before=verdict.rank_before,
-        after=verdict.rank_after,
-        signals={name: float(value) for name, value in verdict.signals.items()},
-        suspicion=None if verdict.suspicion is None else float(verdict.suspicion),
-        spans=tuple((one.start, one.end) for one in verdict.spans),
+        source=None if source is None else writable(source),
+        text=whole(document.text) if texts else None,
     )
 
 
 def _ids(hits: tuple[Hit, ...]) -> tuple[str, ...]:
-    return tuple(_plain(hit.document.id) for hit in hits)
+    return tuple(writable(hit.document.id) for hit in hits)
 
 
-def _plain(text: str) -> str:
-    """Half a surrogate pair cannot be written as UTF-8: it is written as its escape."""
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+def _number(value: object) -> float:
+    """NaN where another's defense has told what is no number: no record is lost for that."""
+    try:
+        return float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError):
+        return math.nan

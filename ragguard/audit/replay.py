@@ -9,14 +9,15 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
-from ragguard.audit.record import Decided, Judge, Record, guard_digest, judges_of
+from ragguard.audit.record import SOURCE, Decided, Judge, Record, decided, guard_digest, judges_of
 from ragguard.calibration import Scale, suspicions
 from ragguard.defenses.calibrated import CalibratedGuard
+from ragguard.defenses.quota import SourceQuota
 from ragguard.errors import RAGGuardError
 from ragguard.protocols import Defense
 from ragguard.retriever import Guard, GuardPolicy
-from ragguard.text import canonical, content_hash
-from ragguard.types import Document, GuardedResult, Hit, Verdict
+from ragguard.text import canonical, content_hash, writable
+from ragguard.types import Document, GuardedResult, Hit
 
 TOLERANCE = 1e-3
 """By how much a number may differ that is computed again. Texts embedded in other company, or on other hardware, have vectors
@@ -30,9 +31,9 @@ class Replay:
     """What came of deciding again.
 
     Attributes:
-        depth: `texts`: all defenses judged the texts again. `numbers`: verdicts of calibrated guards followed from the recorded
-            signals, scales and threshold; other defenses record nothing that theirs follow from. `nothing`: nothing could be
-            decided.
+        depth: `texts`: all defenses judged the texts again. `numbers`: verdicts of calibrated guards were held against the
+            recorded signals, scales and threshold; other defenses record nothing that theirs follow from. `nothing`: nothing
+            could be decided, only digests and what was kept held against the rest of the record.
         differences: What came out otherwise, one sentence each; empty if nothing did.
         changes: What is not as it was of the guard that was given, one sentence each: why there may be differences.
         why_not: Why it was not decided from texts; empty if it was.
@@ -54,23 +55,24 @@ def replay(
 
     Args:
         record: From an audit log.
-        defenses: The guard; without it, numbers are all there is.
-        documents: The corpus, by id, where the record has no texts.
+        defenses: The guard; without it, numbers are all there is. It judges as it would a query: its `drift` counts, and
+            `Holding` puts away. Load one for this, rather than give the one that serves.
+        documents: The corpus, by id, where the record has no texts; its metadata, but for `source`, are those of today.
         queries: By `query_hash`, where the record has no texts.
     """
-    numbers, changes = _numbers(record), _changes(record, judges_of(tuple(defenses))) if defenses else ()
+    within, changes = _contradictions(record), _changes(record, judges_of(tuple(defenses))) if defenses else ()
     query = record.query if record.query is not None else (queries or {}).get(record.query_hash)
     try:
-        hits, missing = _hits(record, documents or {})
+        hits, missing = _hits(record, documents or {}, defenses)
         why_not = _why_not(record, defenses, query, missing)
         if why_not or query is None:
-            decided = any(one.kind == CalibratedGuard.__name__ for one in record.judges) and record.verdicts
-            return Replay("numbers" if decided else "nothing", numbers, changes, why_not)
+            numbers = any(one.kind == CalibratedGuard.__name__ for one in record.judges) and record.verdicts
+            return Replay("numbers" if numbers else "nothing", within, changes, why_not)
         policy = GuardPolicy.model_validate({**record.policy, "deadline_s": None})
         result = Guard(defenses, policy)(query, hits, record.k)
     except (RAGGuardError, ValueError) as error:
-        return Replay("texts", (*numbers, f"it was answered, and now is not: {error}"), changes)
-    return Replay("texts", (*numbers, *_differences(record, result)), changes)
+        return Replay("texts", (*within, f"it was answered, and now is not: {error}"), changes)
+    return Replay("texts", (*within, *_differences(record, result)), changes)
 
 
 def _why_not(record: Record, defenses: Sequence[Defense], query: str | None, missing: str) -> str:
@@ -79,23 +81,25 @@ def _why_not(record: Record, defenses: Sequence[Defense], query: str | None, mis
     if not defenses:
         return "no guard was given"
     if len({(one.defense, one.document) for one in record.verdicts}) < len(record.verdicts):
-        return "documents were judged in several readings of theirs"
+        return "documents have several verdicts of one name: they were judged in several readings, or by defenses of one name"
     return "the query is not known" if query is None else missing
 
 
-def _hits(record: Record, documents: Mapping[str, Document]) -> tuple[list[Hit], str]:
+def _hits(record: Record, documents: Mapping[str, Document], defenses: Sequence[Defense]) -> tuple[list[Hit], str]:
     """The candidates as they were judged, or why there are none."""
-    hits = []
+    hits, counted = [], {one.settings.key for one in defenses if isinstance(one, SourceQuota)} - {SOURCE}
     for one in record.candidates:
         known = documents.get(one.id)
         text = one.text if one.text is not None else None if known is None else known.text
         if text is None:
             return [], f"document {one.id!r} is not in the corpus"
-        if content_hash(canonical(text).text) != one.hash:
+        if _hash(text) != one.hash:
             return [], f"document {one.id!r} has another text now"
+        if known is None and counted:
+            return [], f"document {one.id!r} is not in the corpus, and a record has no {min(counted)!r}"
         metadata = {**(known.metadata if known else {})}
         if one.source is not None:
-            metadata["source"] = one.source
+            metadata[SOURCE] = one.source
         hits.append(Hit(Document(one.id, text, metadata), one.score))
     return hits, ""
 
@@ -113,15 +117,23 @@ def _changes(record: Record, now: Sequence[Judge]) -> tuple[str, ...]:
     )
 
 
-def _numbers(record: Record) -> tuple[str, ...]:
-    """Whether the verdicts of calibrated guards follow from what is recorded."""
+def _contradictions(record: Record) -> tuple[str, ...]:
+    """What does not follow from what else is recorded: digests, what became of the verdicts, those of calibrated guards."""
     differences = []
     if guard_digest(record.judges, record.policy) != record.guard:
         differences.append("its guard is not the one that its digest names")
+    if record.query is not None and _hash(record.query) != record.query_hash:
+        differences.append("its query is not the one that its hash names")
+    for one in record.candidates:
+        if one.text is not None and _hash(one.text) != one.hash:
+            differences.append(f"document {one.id!r}: its text is not the one that its hash names")
+    placed = sorted((*record.kept, *record.reserve, *record.removed)) == sorted(one.id for one in record.candidates)
+    if not placed or {one.document for one in record.verdicts if one.action == "drop"} != {*record.removed}:
+        differences.append("what was kept and removed is not what the verdicts say")
+    names = [judge.name for judge in record.judges]
     for judge in record.judges:
-        if judge.kind != CalibratedGuard.__name__:
+        if judge.kind != CalibratedGuard.__name__ or names.count(judge.name) > 1:  # then nobody knows whose verdicts are whose
             continue
-        own = [one for one in record.verdicts if one.defense == judge.name and one.suspicion is not None]
         try:
             told = judge.described
             scales = {name: Scale(typical=typical, unit=unit, maxima=(0.0,)) for name, (typical, unit) in told["scales"].items()}
@@ -129,38 +141,45 @@ def _numbers(record: Record) -> tuple[str, ...]:
         except (KeyError, TypeError, ValueError, AttributeError):
             differences.append(f"what is recorded of {judge.name} is not how it describes itself")
             continue
-        for verdict in own:
-            differences += _follows(verdict, scales, threshold, drops)
+        for verdict in record.verdicts:
+            if verdict.defense == judge.name:
+                differences += _follows(verdict, scales, threshold, drops)
     return tuple(differences)
 
 
 def _follows(verdict: Decided, scales: Mapping[str, Scale], threshold: float, drops: bool) -> list[str]:
+    about = f"document {verdict.document!r}"
+    if verdict.suspicion is None:  # of a text that could not be judged, which is dropped
+        return [] if verdict.action == "drop" else [f"{about}: {verdict.action} follows from no suspicion"]
     scores = {name: np.array([verdict.signals.get(name, np.nan)]) for name in scales}
     again = float(suspicions(scales, scores)[0])
-    about = f"document {verdict.document!r}"
-    if verdict.suspicion is None or not math.isclose(again, verdict.suspicion, rel_tol=TOLERANCE, abs_tol=TOLERANCE):
+    if not math.isclose(again, verdict.suspicion, rel_tol=TOLERANCE, abs_tol=TOLERANCE):
         return [f"{about}: its signals make a suspicion of {again:.4g}, not {verdict.suspicion:.4g}"]
-    if drops and (verdict.action == "drop") != (verdict.suspicion > threshold):
+    if (verdict.action == "drop") != (drops and verdict.suspicion > threshold):
         return [f"{about}: {verdict.action} does not follow from {verdict.suspicion:.4g} with a threshold of {threshold:.4g}"]
     return []
 
 
+def _hash(text: str) -> str:
+    return content_hash(canonical(text).text)
+
+
 def _differences(record: Record, result: GuardedResult) -> list[str]:
-    kept = tuple(hit.document.id for hit in result.kept)
+    kept = tuple(writable(hit.document.id) for hit in result.kept)
     found = [] if kept == record.kept else [f"kept was {', '.join(record.kept)}, and is {', '.join(kept)}"]
-    now = {(one.defense, one.document_id): one for one in result.verdicts}
+    now = {(one.defense, one.document): one for one in map(decided, result.verdicts)}
     for was in record.verdicts:
         one = now.get((was.defense, was.document))
         if one is None:
             found.append(f"document {was.document!r}: {was.defense} has no verdict on it now")
-        elif (was.action, was.before, was.after) != (one.action, one.rank_before, one.rank_after):
+        elif (was.action, was.before, was.after) != (one.action, one.before, one.after):
             found.append(f"document {was.document!r}: {was.defense} said {_told(was)}, and says {_told(one)}")
         elif off := _off(was, one):
             found.append(f"document {was.document!r}: {was.defense} found another {off}")
     return found
 
 
-def _off(was: Decided, now: Verdict) -> str:
+def _off(was: Decided, now: Decided) -> str:
     """A number that is not what it was; empty if all are."""
     pairs = {
         **{name: (value, now.signals.get(name)) for name, value in was.signals.items()},
@@ -174,6 +193,5 @@ def _off(was: Decided, now: Verdict) -> str:
     return ""
 
 
-def _told(verdict: Decided | Verdict) -> str:
-    before, after = (verdict.before, verdict.after) if isinstance(verdict, Decided) else (verdict.rank_before, verdict.rank_after)
-    return f"{verdict.action} ({before} -> {after or 'out'})"
+def _told(verdict: Decided) -> str:
+    return f"{verdict.action} ({verdict.before} -> {verdict.after or 'out'})"

@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 
 from ragguard.audit.log import Flaw, read
-from ragguard.audit.record import Decided, Record
+from ragguard.audit.record import Record
 from ragguard.audit.replay import Depth, replay
 from ragguard.protocols import Defense
 from ragguard.types import Action, Document
@@ -117,7 +117,7 @@ def summarise(
     outcomes: Counter[str] = Counter()
     verdicts: defaultdict[str, Counter[Action]] = defaultdict(Counter)
     dropped: Counter[str] = Counter()
-    last: dict[str, Decided] = {}
+    last: dict[str, tuple[str, str]] = {}
     flaws: list[Flaw] = []
     replayed: Counter[Depth] = Counter()
     why_not: Counter[str] = Counter()
@@ -136,7 +136,7 @@ def summarise(
             verdicts[verdict.defense][verdict.action] += 1
             if verdict.action == "drop":
                 dropped[verdict.document] += 1
-                last[verdict.document] = verdict
+                last[verdict.document] = verdict.defense, verdict.reason
         again = replay(one, defenses, documents, queries)
         replayed[again.depth] += 1
         if again.why_not:
@@ -153,7 +153,7 @@ def summarise(
         writers=len(writers),
         outcomes=dict(outcomes.most_common()),
         verdicts={name: dict(counts) for name, counts in verdicts.items()},
-        dropped=tuple(Dropped(name, n, last[name].defense, last[name].reason) for name, n in dropped.most_common(KEPT)),
+        dropped=tuple(Dropped(name, n, *last[name]) for name, n in dropped.most_common(KEPT)),
         flaws=tuple(flaws),
         flawed=flawed,
         replayed=dict(replayed),

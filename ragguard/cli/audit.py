@@ -12,7 +12,7 @@ from rich.text import Text
 
 from ragguard.cli.options import FOUND, INPUT, AsJson, GuardFile, Model
 from ragguard.cli.show import console, working
-from ragguard.shown import visible
+from ragguard.shown import in_line
 
 if TYPE_CHECKING:
     from ragguard.audit.replay import Depth
@@ -45,10 +45,14 @@ def audit(
 ) -> None:
     """Check an audit log, say what was decided, and decide it again: from its numbers, with --guard and --corpus from texts.
 
-    Exit code 4 if a line is damaged or missing, or a decision comes out otherwise.
+    Exit code 4 if a line is damaged or missing, a decision was lost, or one comes out otherwise.
     """
     if (guard is None) != (corpus is None):
         raise typer.BadParameter("a guard needs its corpus, and a corpus its guard; give both.", param_hint="--guard")
+    if guard is None and any(one is not None for one in (quota, queries, model)):
+        raise typer.BadParameter(
+            "these are for deciding again from texts; give --guard, too.", param_hint="--quota, --queries or --model"
+        )
     with working() as work:
         from pydantic import TypeAdapter
 
@@ -80,7 +84,7 @@ def audit(
 
 def _show(found: Summary) -> None:
     def say(line: str, style: str = "") -> None:
-        console.print(Text(line, style=style), soft_wrap=True)
+        console.print(Text(in_line(line), style=style), soft_wrap=True)
 
     if found.first and found.last:
         when = f" from {found.first:%Y-%m-%d %H:%M:%S} to {found.last:%Y-%m-%d %H:%M:%S} UTC"
@@ -93,30 +97,30 @@ def _show(found: Summary) -> None:
         for action in ("keep", "demote", "drop"):
             table.add_column(action, justify="right")
         for name, counts in found.verdicts.items():
-            table.add_row(Text(visible(name)), *(str(counts.get(action, 0)) for action in ("keep", "demote", "drop")))
+            table.add_row(Text(in_line(name)), *(str(counts.get(action, 0)) for action in ("keep", "demote", "drop")))
         console.print(table)
     if found.dropped:
         table = Table(title="Dropped most", title_justify="left")
         for column in ("document", "times", "by", "why, the last time"):
             table.add_column(column, overflow="fold", justify="right" if column == "times" else "left")
         for one in found.dropped[:SHOWN]:
-            table.add_row(Text(visible(one.document)), str(one.times), Text(visible(one.defense)), Text(visible(one.reason)))
+            table.add_row(Text(in_line(one.document)), str(one.times), Text(in_line(one.defense)), Text(in_line(one.reason)))
         console.print(table)
         if len(found.dropped) > SHOWN:
             say(f"and {len(found.dropped) - SHOWN} more documents")
     for flaw in found.flaws[:SHOWN]:
-        say(f"{flaw.kind}  {flaw.place}: {visible(flaw.what)}", "bold red")
+        say(f"{flaw.kind}  {flaw.place}: {flaw.what}", "bold red")
     for difference in found.differences[:SHOWN]:
-        say(f"otherwise  {difference.writer} {difference.number}: {visible('; '.join(difference.what))}", "bold red")
+        say(f"otherwise  {difference.writer} {difference.number}: {'; '.join(difference.what)}", "bold red")
     say(f"The log is {'whole' if not found.flawed else f'NOT whole: {found.flawed} flaws'}.")
     depths: dict[Depth, str] = {"texts": "from texts", "numbers": "from the recorded numbers", "nothing": "not at all"}
     again = ", ".join(f"{found.replayed[depth]} {how}" for depth, how in depths.items() if depth in found.replayed)
     if again:
         say(f"Decided again: {again}; {found.different or 'none'} came out otherwise.")
     for what, count in found.changes.items():
-        say(f"  of {count}, {visible(what)}")
+        say(f"  of {count}, {what}")
     for why, count in [*found.why_not.items()][:SHOWN]:
-        say(f"  not from texts: {count}, since {visible(why)}")
+        say(f"  not from texts: {count}, since {why}")
 
 
 def _counts(outcomes: Mapping[str, int]) -> str:

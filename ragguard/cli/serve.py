@@ -67,6 +67,8 @@ def serve(
 
     Runs until it is interrupted. What could not be judged is answered with an error, never with unguarded hits.
     """
+    if texts and audit is None:
+        raise typer.BadParameter("there is no audit log to write them to; give --audit, too.", param_hint="--audit-texts")
     with working(logging.WARNING) as work:
         try:
             import uvicorn

@@ -81,10 +81,10 @@ class CorpusModel:
     @property
     def digest(self) -> str:
         """Hash of what it learned; that of `ragguard.calibration.corpus_hash` where it learned a whole corpus."""
-        with self._lock:
-            if self._digest[0] != self.generation:
-                self._digest = self.generation, hashlib.sha256("".join(sorted(self._known)).encode()).hexdigest()
-            return self._digest[1]
+        generation = self.generation  # without the lock: for who looks at it, queries must not wait
+        if self._digest[0] != generation:
+            self._digest = generation, hashlib.sha256("".join(sorted(self._known.copy())).encode()).hexdigest()
+        return self._digest[1]
 
     def __len__(self) -> int:
         return len(self._model.texts)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from ragguard import __version__
 from ragguard.observing import Decision
+from ragguard.text import writable
 
 try:
     from opentelemetry import metrics, trace
@@ -79,8 +80,9 @@ class OpenTelemetry:
         for verdict in result.verdicts:
             if verdict.action != "keep":
                 told = {"document": verdict.document_id, "defense": verdict.defense, "reason": verdict.reason}
-                more = {} if verdict.suspicion is None else {"ragguard.suspicion": verdict.suspicion}
-                span.add_event(f"ragguard.{verdict.action}", {**{f"ragguard.{k}": v for k, v in told.items()}, **more}, end)
+                texts = {f"ragguard.{name}": writable(text) for name, text in told.items()}
+                more = {} if verdict.suspicion is None else {"ragguard.suspicion": float(verdict.suspicion)}
+                span.add_event(f"ragguard.{verdict.action}", {**texts, **more}, end)
 
 
 def _ns(seconds: float) -> int:

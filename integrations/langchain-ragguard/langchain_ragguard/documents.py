@@ -11,7 +11,7 @@ from langchain_core.documents import Document
 from ragguard import types
 from ragguard.checks import positive
 from ragguard.errors import RetrieverError
-from ragguard.text import content_hash
+from ragguard.text import content_hash, writable
 from ragguard.types import GuardedResult, Hit
 
 KEY = "ragguard"
@@ -78,4 +78,4 @@ def _copy(original: Document, hit: Hit, result: GuardedResult) -> Document:
 
 
 def _name(document: Document) -> str:
-    return content_hash(f"{document.page_content}\0{sorted((str(k), str(v)) for k, v in document.metadata.items())}")
+    return content_hash(writable(f"{document.page_content}\0{sorted((str(k), str(v)) for k, v in document.metadata.items())}"))

@@ -123,6 +123,11 @@ def test_documents_without_ids_are_told_apart_by_text_and_metadata() -> None:
     assert [(one.page_content, one.metadata.get("source")) for one in kept] == [("the same", None), ("the same", 7)]
 
 
+def test_a_document_without_an_id_that_is_no_utf8_stops_no_query() -> None:
+    found = [Document("half \ud800 a pair"), Document("half \ud801 a pair")]
+    assert len(RAGGuardRetriever(retriever=Fixed(found=found), defenses=[SourceQuota(3)]).invoke("query")) == 2
+
+
 def test_what_is_returned_is_what_was_judged() -> None:
     kept = RAGGuardRetriever(retriever=Fixed(found=[Document("BAN\u200bNED"), Document("al\u200blowed")]), defenses=[Banned()])
     assert [one.page_content for one in kept.invoke("query")] == ["allowed"]
