@@ -232,7 +232,7 @@ def test_windows_carry_the_surprise_of_their_own_words() -> None:
 
 
 def test_signals_say_what_they_are() -> None:
-    signals: Sequence[type[Signal]] = Signal.__subclasses__()
+    signals: Sequence[type[Signal]] = [one for one in Signal.__subclasses__() if one.__module__.startswith("ragguard.")]
     assert len({signal.name for signal in signals}) == len(signals) >= 10
     assert all(signal.meaning and signal.cost and signal.computed in ("ingestion", "query") for signal in signals)
 

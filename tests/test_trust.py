@@ -40,8 +40,8 @@ def test_a_torn_file_would_be_seen(tmp_path: Path) -> None:
 
 
 def test_no_corruption_is_loaded_silently() -> None:
-    found = corruptions.corruptions(140, say=quiet)
-    assert (found["corruptions"], found["silent_loads"], found["crashes"]) == (140, 0, 0)
+    found = corruptions.corruptions(160, say=quiet)
+    assert (found["corruptions"], found["silent_loads"], found["crashes"]) == (160, 0, 0)
     assert all(one.total() == 20 for one in found["corrupted_by_file"].values())
 
 
