@@ -15,8 +15,9 @@ import sqlalchemy as sa
 from ragguard.defenses import BaseDefense, Holding, Judgement, Quarantined, hold_removed
 from ragguard.errors import InvalidInputError, StoreError
 from ragguard.quarantine import LONGEST, Block, Quarantine, content_key
+from ragguard.quarantine.records import likeness
 from ragguard.quarantine.tables import ENTRIES, entry_digest
-from ragguard.text import canonical, content_hash
+from ragguard.text import KEPT_LENGTH, canonical, content_hash
 from ragguard.types import Document, Hit, Span, Verdict
 
 BAD = Document("bad", "an order to the model", {"source": "forum"})
@@ -251,3 +252,10 @@ def test_what_a_defense_is_sure_of_is_held_with_the_query(quarantine: Quarantine
     assert hold_removed(result, quarantine) == ("d3",)
     with pytest.raises(InvalidInputError, match="is not a BaseDefense; call hold_removed"):
         Holding(object(), quarantine)  # type: ignore[arg-type]
+
+
+def test_a_long_text_is_known_again_too() -> None:
+    long = "The tunnel opened in 1886. " * KEPT_LENGTH  # no cache holds it
+    assert likeness(long) == likeness(f"  {long.upper()} ") == content_hash(" ".join(["the tunnel opened in 1886"] * KEPT_LENGTH))
+    assert likeness(long) != likeness(f"{long} again")
+    assert likeness("+" * (KEPT_LENGTH + 1)) == content_hash("+" * (KEPT_LENGTH + 1))
