@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import time
@@ -20,6 +21,15 @@ def encoder() -> SentenceTransformerEncoder:
 
     torch.set_num_threads(min(2, os.cpu_count() or 1))
     return SentenceTransformerEncoder.offline(progress=False)
+
+
+@pytest.fixture(autouse=True)
+def _log_as_before() -> Iterator[None]:
+    """What a test sets the log to is not what the next one finds."""
+    log = logging.getLogger("ragguard")
+    level = log.level
+    yield
+    log.setLevel(level)
 
 
 @pytest.fixture
