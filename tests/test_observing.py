@@ -294,7 +294,7 @@ def test_threads_end_with_their_observers() -> None:
     end = time.monotonic() + 10
     while running() > before and time.monotonic() < end:
         time.sleep(0.01)
-    assert running() == before
+    assert running() <= before  # those of other tests may have ended, too
 
 
 @pytest.mark.parametrize("wrong", [[], ["x"], "x", None, [None]])
