@@ -80,7 +80,7 @@ class Decision:
         """`answered`, `degraded`, or the name of the error's class."""
         if self.error is not None:
             return type(self.error).__name__
-        return "degraded" if self.result and self.result.degraded else "answered"
+        return "degraded" if self.result is not None and self.result.degraded else "answered"
 
 
 Observer: TypeAlias = Callable[[Decision], object]

@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from ragguard.audit import AuditLog, Flaw, Record, Replay, read, replay
+from ragguard.audit import AuditLog, Flaw, Record, Replay, read, record, replay
 from ragguard.audit.summary import summarise
 from ragguard.cli import app
 from ragguard.defenses import BaseDefense, CalibratedGuard, Judgement, RAGMask, RAGPart, RobustScore, SourceQuota
@@ -26,13 +27,13 @@ from ragguard.demo.scenario import DATA
 from ragguard.errors import DefenseError, InvalidInputError
 from ragguard.evaluation.datasets import load
 from ragguard.index import DenseIndex
-from ragguard.observing import Observers
+from ragguard.observing import Decision, Observers, Stage
 from ragguard.protocols import Defense
 from ragguard.retriever import Guard, GuardedRetriever, GuardPolicy
 from ragguard.signals import CorpusModel
 from ragguard.testing import WordHashEncoder
 from ragguard.text import content_hash
-from ragguard.types import Document, Hit
+from ragguard.types import Document, GuardedResult, Hit, QueryFinding, Span, Verdict
 
 DEMO = load(DATA)
 QUERIES = list(DEMO.queries.values())
@@ -562,3 +563,43 @@ def test_an_empty_log_and_a_missing_one(log: Path) -> None:
     assert summarise([log]).decisions == 0
     with pytest.raises(InvalidInputError, match="cannot be read"):
         summarise([log, log.with_name("none")])
+
+
+def test_every_field_is_that_of_the_decision() -> None:
+    hits = (Hit(Document("a", "The tunnel.", {"source": 3}), 0.5), Hit(Document("b", "+"), 0.25))
+    verdicts = (
+        Verdict("a", "D", "demote", "Low.", 1, 2, {"x": 1.5}, (Span(0, 2),), 3.0),
+        Verdict("b", "D", "drop", "No words.", 2, None),
+    )
+    finding = QueryFinding("control text", Span(1, 4), "abc", "It speaks to a model.")
+    result = GuardedResult(
+        "q", 1, hits, (), hits[:1], hits[1:], verdicts, degraded=("E did not run: boom: bang",), query_findings=(finding,)
+    )
+    decision = Decision(7, "q", 1, (SourceQuota(1),), GuardPolicy(), 1.8e9, 0.5, (Stage("search", 0.0, 0.1),), result, None)
+    one, told = record(decision, "w", "p"), record(decision, "w", "p", texts=True)
+    assert (one.writer, one.number, one.previous, one.k, one.seconds) == ("w", 7, "p", 1, 0.5)
+    assert (one.time, one.time.utcoffset()) == (datetime.fromtimestamp(1.8e9, timezone.utc), timedelta(0))
+    assert (one.degraded, told.degraded) == (("E did not run",), ("E did not run: boom: bang",))
+    assert [(found.kind, found.span) for found in one.found] == [("control text", (1, 4))]
+    assert [(v.before, v.after, v.suspicion, v.spans) for v in one.verdicts] == [(1, 2, 3.0, ((0, 2),)), (2, None, None, ())]
+    assert [(c.score, c.source) for c in one.candidates] == [(0.5, "3"), (0.25, None)]
+    assert (one.reserve, one.removed, one.outcome) == (("a",), ("b",), "degraded")
+    failed = replace(decision, result=None, error=DefenseError("quoted"))
+    assert (record(failed, "w", "p").error, record(failed, "w", "p", texts=True).error) == (None, "quoted")
+    assert told.error is None
+    for other in (replace(decision, defenses=(SourceQuota(2),)), replace(decision, policy=GuardPolicy(overfetch=3))):
+        assert record(other, "w", "p").guard != one.guard
+    assert record(replace(decision, number=8), "w", "p").guard == one.guard
+    assert json.loads(one.line()[0]) == {**one.model_dump(mode="json"), "digest": one.line()[1]}
+
+
+def test_what_could_not_be_judged_is_dropped_without_a_suspicion(log: Path, guard: CalibratedGuard) -> None:
+    observers = Observers([AuditLog(log)])
+    Guard([guard], observers=observers)(QUESTION, [Hit(POISON, 0.9), Hit(Document("blank", "\u200b"), 0.5)], K)
+    assert observers.flush()
+    (one,) = records(log)
+    assert (one.verdicts[1].action, one.verdicts[1].suspicion) == ("drop", None)
+    assert replay(one).differences == ()
+    kept = one.verdicts[1].model_copy(update={"action": "keep", "after": 1})
+    forged = one.model_copy(update={"verdicts": (one.verdicts[0], kept), "kept": ("blank",), "removed": ("poison",)})
+    assert "keep follows from no suspicion" in " ".join(replay(forged).differences)

@@ -196,3 +196,21 @@ def test_prometheus_counts_queries_verdicts_and_seconds() -> None:
     assert "secret" not in told
     with pytest.raises(InvalidInputError, match="share one"):
         Prometheus(registry)
+
+
+def test_a_query_of_which_nothing_is_left_is_counted_with_all_that_was_dropped() -> None:
+    class Dropping(BaseDefense):
+        name = "dropping"
+
+        def judge(self, query: str, hits: Sequence[Hit], k: int) -> Sequence[Judgement]:
+            return [Judgement(i, hit.score, "Away.", drop=True) for i, hit in enumerate(hits)]
+
+    registry, reader = CollectorRegistry(), InMemoryMetricReader()
+    ask(Prometheus(registry), Dropping(), Failing(), fail_open=True)
+    ask(OpenTelemetry(TracerProvider(), MeterProvider([reader])), Dropping())
+    told = generate_latest(registry).decode()
+    assert 'ragguard_verdicts_total{action="drop",defense="dropping"} 3.0' in told
+    assert '"ragguard.action": "drop"' in reader.get_metrics_data().to_json()  # type: ignore[union-attr]
+    told_of: list[str] = []
+    ask(lambda decision: told_of.append(decision.outcome), Failing(), Dropping(), fail_open=True)
+    assert told_of == ["degraded"]

@@ -52,7 +52,7 @@ class OpenTelemetry:
         self._duration.record(decision.seconds, {"ragguard.stage": "total"})
         for stage in decision.stages:
             self._duration.record(stage.seconds, {"ragguard.stage": stage.name})
-        for verdict in decision.result.verdicts if decision.result else ():
+        for verdict in () if decision.result is None else decision.result.verdicts:
             self._verdicts.add(1, {"ragguard.defense": verdict.defense, "ragguard.action": verdict.action})
         self._trace(decision)
 

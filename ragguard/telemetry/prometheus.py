@@ -45,5 +45,5 @@ class Prometheus:
         self._seconds.labels("total").observe(decision.seconds)
         for stage in decision.stages:
             self._seconds.labels(stage.name).observe(stage.seconds)
-        for verdict in decision.result.verdicts if decision.result else ():
+        for verdict in () if decision.result is None else decision.result.verdicts:
             self._verdicts.labels(verdict.defense, verdict.action).inc()
