@@ -71,5 +71,5 @@ ragguard trace corpus.jsonl --manifest manifest.jsonl --key manifest.key.pub --q
 say "The batch goes; what is left is as recorded, until somebody changes a word"
 ragguard rollback corpus.jsonl --manifest manifest.jsonl --batch forum --key manifest.key
 ragguard verify corpus.jsonl --manifest manifest.jsonl --key manifest.key.pub --at-least 3
-sed -i.bak '1s/ the / thy /' corpus.jsonl
+sed -i.bak '1s/"text": "/"text": "Not so: /' corpus.jsonl
 finds ragguard verify corpus.jsonl --manifest manifest.jsonl --key manifest.key.pub
