@@ -32,7 +32,7 @@ from ragguard.observing import Observers
 from ragguard.protocols import Defense
 from ragguard.retriever import GuardedRetriever
 from ragguard.telemetry import OpenTelemetry, Prometheus
-from ragguard.text import canonical, content_hash
+from ragguard.text import content_key
 from ragguard.types import Document
 from ragguard.vectors import encode_one_query
 
@@ -93,7 +93,7 @@ def _measured(name: str, folder: Path) -> dict[str, Any]:
         texts.flush(60)
         again = _again(Path(made), encoder, documents, defenses)
         known = {one.id: one for one in (*documents, *planted)}
-        asked = {content_hash(canonical(query).text): query for query in queries}
+        asked = {content_key(query): query for query in queries}
         numbers = summarise([path])
         replayed = summarise([path], again, known, asked)
         alone = summarise([whole], again)

@@ -189,6 +189,11 @@ def content_hash(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8")).hexdigest()
 
 
+def content_key(text: str) -> str:
+    """What a text is named by, in whatever form it came: the hash of its canonical form."""
+    return content_hash(canonical(text).text)
+
+
 def words(text: str) -> list[Span]:
     """Ranges of the words of a text.
 

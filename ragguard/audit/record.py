@@ -16,7 +16,7 @@ from ragguard import __version__
 from ragguard.defenses.base import BaseDefense
 from ragguard.observing import Decision
 from ragguard.protocols import Defense
-from ragguard.text import canonical, content_hash, whole, writable
+from ragguard.text import content_key, whole, writable
 from ragguard.types import Action, ContestKind, FindingKind, Hit, Verdict
 
 FORMAT = 1
@@ -199,7 +199,6 @@ def record(decision: Decision, writer: str, previous: str, texts: bool = False) 
     """
     judges, policy = judges_of(decision.defenses), decision.policy.model_dump(mode="json")
     result = decision.result
-    query = canonical(decision.asked).text
     answer: dict[str, Any] = {}
     if result is not None:
         answer = {
@@ -222,7 +221,7 @@ def record(decision: Decision, writer: str, previous: str, texts: bool = False) 
         guard=guard_digest(judges, policy),
         policy=policy,
         judges=judges,
-        query_hash=content_hash(query),
+        query_hash=content_key(decision.asked),
         query=whole(decision.asked) if texts else None,
         k=decision.k,
         outcome=decision.outcome,
@@ -268,7 +267,7 @@ def _candidate(hit: Hit, texts: bool) -> Candidate:
     source = document.metadata.get(SOURCE)
     return Candidate(
         id=writable(document.id),
-        hash=content_hash(canonical(document.text).text),
+        hash=content_key(document.text),
         score=hit.score,
         source=None if source is None else writable(source),
         text=whole(document.text) if texts else None,

@@ -16,7 +16,7 @@ from ragguard.defenses.quota import SourceQuota
 from ragguard.errors import RAGGuardError
 from ragguard.protocols import Defense
 from ragguard.retriever import Guard, GuardPolicy
-from ragguard.text import canonical, content_hash, writable
+from ragguard.text import content_key, writable
 from ragguard.types import Document, GuardedResult, Hit
 
 TOLERANCE = 1e-3
@@ -93,7 +93,7 @@ def _hits(record: Record, documents: Mapping[str, Document], defenses: Sequence[
         text = one.text if one.text is not None else None if known is None else known.text
         if text is None:
             return [], f"document {one.id!r} is not in the corpus"
-        if _hash(text) != one.hash:
+        if content_key(text) != one.hash:
             return [], f"document {one.id!r} has another text now"
         if known is None and counted:
             return [], f"document {one.id!r} is not in the corpus, and a record has no {min(counted)!r}"
@@ -122,10 +122,10 @@ def _contradictions(record: Record) -> tuple[str, ...]:
     differences = []
     if guard_digest(record.judges, record.policy) != record.guard:
         differences.append("its guard is not the one that its digest names")
-    if record.query is not None and _hash(record.query) != record.query_hash:
+    if record.query is not None and content_key(record.query) != record.query_hash:
         differences.append("its query is not the one that its hash names")
     for one in record.candidates:
-        if one.text is not None and _hash(one.text) != one.hash:
+        if one.text is not None and content_key(one.text) != one.hash:
             differences.append(f"document {one.id!r}: its text is not the one that its hash names")
     placed = sorted((*record.kept, *record.reserve, *record.removed)) == sorted(one.id for one in record.candidates)
     if not placed or {one.document for one in record.verdicts if one.action == "drop"} != {*record.removed}:
@@ -158,10 +158,6 @@ def _follows(verdict: Decided, scales: Mapping[str, Scale], threshold: float, dr
     if (verdict.action == "drop") != (drops and verdict.suspicion > threshold):
         return [f"{about}: {verdict.action} does not follow from {verdict.suspicion:.4g} with a threshold of {threshold:.4g}"]
     return []
-
-
-def _hash(text: str) -> str:
-    return content_hash(canonical(text).text)
 
 
 def _differences(record: Record, result: GuardedResult) -> list[str]:

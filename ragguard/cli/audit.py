@@ -60,9 +60,9 @@ def audit(
         from ragguard.defenses import CalibratedGuard, SourceQuota
         from ragguard.evaluation import models
         from ragguard.evaluation.datasets import load_documents, load_queries
-        from ragguard.text import canonical, content_hash
+        from ragguard.text import content_key
 
-        asked = {content_hash(canonical(one).text): one for one in (load_queries(queries) if queries else ())}
+        asked = {content_key(one): one for one in (load_queries(queries) if queries else ())}
         defenses: list[Defense] = []
         documents: Sequence[Document] = ()
         if guard and corpus:

@@ -7,17 +7,18 @@ import logging
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ragguard.audit import AuditLog
 from ragguard.cli.listening import LISTEN, LOOPBACK, listen, url
 from ragguard.cli.options import INPUT, OUTPUT, AsJson, Model
 from ragguard.cli.show import console, working
 from ragguard.errors import InvalidInputError
-from ragguard.observing import Observer, Observers
 from ragguard.serve.limits import DEADLINE_S, RATE
+
+if TYPE_CHECKING:
+    from ragguard.observing import Observer, Observers
 
 EXAMPLES = (
     "ragguard serve guard.json corpus.jsonl",
@@ -107,6 +108,9 @@ def observing(audit: Path | None, texts: bool, metrics: bool) -> tuple[Observers
     Raises:
         InvalidInputError: If the log cannot be written, or a package is missing.
     """
+    from ragguard.audit import AuditLog
+    from ragguard.observing import Observers
+
     observers: list[Observer] = []
     counted = None
     if audit is not None:

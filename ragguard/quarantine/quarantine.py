@@ -11,9 +11,10 @@ from typing import Any
 import sqlalchemy as sa
 
 from ragguard.errors import InvalidInputError, StoreError
-from ragguard.quarantine.records import BECOMES, Block, Entry, State, Step, after, content_key, likeness
+from ragguard.quarantine.records import BECOMES, Block, Entry, State, Step, after, likeness
 from ragguard.quarantine.tables import ABOUT, ENTRIES, EVENTS, SCHEMA, START, decided, entry_digest, event, event_digest, held
 from ragguard.sql import Database
+from ragguard.text import content_key
 from ragguard.types import Document, Verdict
 
 SHORTEST_KEY = 8

@@ -90,11 +90,6 @@ class Block:
     same: bool
 
 
-def content_key(text: str) -> str:
-    """What a text is named by: the SHA-256 of its canonical form, in hexadecimal."""
-    return content_hash(canonical(text).text)
-
-
 def likeness(text: str) -> str:
     """What texts have in common that differ in case, spaces, punctuation, joiners, marks or look-alike letters only: a SHA-256.
 
