@@ -24,17 +24,17 @@ from ragguard.audit.summary import Summary, summarise
 from ragguard.defenses import CalibratedGuard, SourceQuota, default_guard, prepare
 from ragguard.demo.scenario import DATA
 from ragguard.encoders import OFFLINE_MODEL, SentenceTransformerEncoder
+from ragguard.encoders.vectors import encode_one_query
 from ragguard.evaluation import datasets, report
 from ragguard.evaluation.cache import CachedEncoder
 from ragguard.evaluation.sources import with_sources
 from ragguard.index import DenseIndex
-from ragguard.observing import Observers
 from ragguard.protocols import Defense
 from ragguard.retriever import GuardedRetriever
+from ragguard.retriever.observing import Observers
 from ragguard.telemetry import OpenTelemetry, Prometheus
 from ragguard.text import content_key
 from ragguard.types import Document
-from ragguard.vectors import encode_one_query
 
 K, TARGETS, ROUNDS, SEED, ASKED = 10, 20, 12, 0, 400
 LOSS = {"demo": 0.05, "nq_dev": 0.02}

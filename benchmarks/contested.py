@@ -11,11 +11,11 @@ from statistics import fmean, median, quantiles
 from typing import Any
 
 from benchmarks.scaling import wilson
-from ragguard.contested import contests, wanted
 from ragguard.evaluation import datasets, report
 from ragguard.evaluation.bm25 import BM25Index
 from ragguard.evaluation.datasets import Dataset
 from ragguard.evaluation.sources import with_sources
+from ragguard.retriever.contested import contests, wanted
 from ragguard.text import canonical
 from ragguard.types import Document, Hit
 

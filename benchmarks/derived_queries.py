@@ -13,8 +13,8 @@ from typing import Any
 
 from benchmarks.compare_defenses import CACHE, PARAPHRASES, RESULTS, ROOT
 from ragguard.attacks import Budget, Target
+from ragguard.calibration.derived import derived_queries, enough
 from ragguard.defenses import CalibratedGuard
-from ragguard.derived import derived_queries, enough
 from ragguard.encoders import OFFLINE_MODEL, SentenceTransformerEncoder
 from ragguard.evaluation import datasets, report
 from ragguard.evaluation.bench import OTHERS
@@ -24,9 +24,9 @@ from ragguard.evaluation.files import write_whole
 from ragguard.evaluation.metrics import Row, rows
 from ragguard.evaluation.registry import OVERFETCH, Bench, build_attacks
 from ragguard.evaluation.sources import with_sources
+from ragguard.evidence.memory_store import MemoryStore
 from ragguard.index import DenseIndex
 from ragguard.retriever import GuardedRetriever, GuardPolicy
-from ragguard.store import MemoryStore
 
 PARTS = ROOT / "out" / "derived"
 K, SEED, TARGETS, LOSS = 10, 0, 20, 0.02

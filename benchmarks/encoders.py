@@ -15,13 +15,13 @@ from benchmarks.compare_defenses import CACHE
 from benchmarks.timing import milliseconds
 from ragguard.defenses import CalibratedGuard, RAGMask
 from ragguard.encoders import OFFLINE_MODEL, SentenceTransformerEncoder
+from ragguard.encoders.onnx import OnnxEncoder
 from ragguard.evaluation import datasets, report
 from ragguard.evaluation.cache import CachedEncoder
 from ragguard.evaluation.sources import with_sources
+from ragguard.evidence.memory_store import MemoryStore
 from ragguard.index import DenseIndex
-from ragguard.onnx_encoder import OnnxEncoder
 from ragguard.protocols import Defense
-from ragguard.store import MemoryStore
 from ragguard.types import Document, Hit
 
 K, CANDIDATES, SEED = 10, 20, 0

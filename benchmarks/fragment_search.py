@@ -17,13 +17,13 @@ from ragguard.defenses.combinations import votes
 from ragguard.defenses.fragment_index import PROBED, FragmentSearch
 from ragguard.defenses.ragpart_search import RAGPartSearch
 from ragguard.encoders import OFFLINE_MODEL, SentenceTransformerEncoder
+from ragguard.encoders.vectors import encode_one_query
 from ragguard.evaluation import datasets, report
 from ragguard.evaluation.cache import CachedEncoder
 from ragguard.index import DenseIndex
 from ragguard.protocols import Encoder
 from ragguard.text import canonical
 from ragguard.types import Document, Vectors
-from ragguard.vectors import encode_one_query
 
 N, K, QUERIES, TIMES, SEED = 5, 10, 100, 10, 0
 """Fragments of a document, results, questions, documents in all for each real one, and the seed of the synthetic ones."""

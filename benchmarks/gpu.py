@@ -23,11 +23,11 @@ from benchmarks import encoders
 from benchmarks.synthetic import Language
 from ragguard.demo.scenario import DATA
 from ragguard.encoders import OFFLINE_MODEL, SentenceTransformerEncoder
+from ragguard.encoders.tokenizing import core
 from ragguard.evaluation import datasets, report
 from ragguard.evidence import EvidenceBuilder, WindowPlan
-from ragguard.store import MemoryStore
+from ragguard.evidence.memory_store import MemoryStore
 from ragguard.text import windows
-from ragguard.tokenizing import core
 
 DTYPES: dict[str, tuple[Literal["float32", "float16"], ...]] = {"cpu": ("float32",), "cuda": ("float32", "float16")}
 """On a processor half precision is tens of times slower."""

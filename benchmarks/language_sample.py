@@ -16,7 +16,7 @@ from benchmarks.scaling import FOLDERS
 from ragguard.defenses.base import judgeable
 from ragguard.encoders import OFFLINE_MODEL
 from ragguard.evaluation import datasets, report
-from ragguard.signals import corpus
+from ragguard.language import corpus
 
 DATASET, *OTHERS = FOLDERS
 SAMPLES = ((DATASET, (250, 500, 1_000, corpus.SAMPLE)), ("+".join(FOLDERS), (1_500, 5_000, corpus.SAMPLE)))

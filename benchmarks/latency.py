@@ -17,17 +17,17 @@ from benchmarks.timing import milliseconds
 from ragguard.defenses import RAGMask, default_guard, prepare
 from ragguard.demo.scenario import DATA
 from ragguard.encoders import OFFLINE_MODEL, SentenceTransformerEncoder
+from ragguard.encoders.vectors import encode_one_query
 from ragguard.evaluation import datasets, report
 from ragguard.evaluation.cache import CachedEncoder, TextCache
 from ragguard.evaluation.experiment import INGESTED, Experiment
 from ragguard.evaluation.registry import OVERFETCH, Bench, build_system
 from ragguard.evidence import EvidenceBuilder, MaskPlan
+from ragguard.evidence.memory_store import MemoryStore
 from ragguard.index import DenseIndex
 from ragguard.protocols import Defense, Encoder
 from ragguard.retriever import GuardedRetriever
-from ragguard.store import MemoryStore
 from ragguard.types import Vectors
-from ragguard.vectors import encode_one_query
 
 K, QUERIES = 10, 30
 ROUNDS, MASKED = 10, 5

@@ -14,8 +14,8 @@ from ragguard.encoders import OFFLINE_MODEL, SentenceTransformerEncoder
 from ragguard.evaluation import datasets, report
 from ragguard.evaluation.cache import CachedEncoder
 from ragguard.evidence import EvidenceBuilder, WindowPlan
+from ragguard.evidence.memory_store import MemoryStore
 from ragguard.index import DenseIndex
-from ragguard.store import MemoryStore
 from ragguard.text import canonical, fragments
 from ragguard.types import Document, Evidence, Hit, Span
 

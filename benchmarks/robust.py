@@ -36,12 +36,12 @@ from benchmarks.default_guard import (
 )
 from ragguard.defenses.robust import QUANTILE, fit, rest
 from ragguard.encoders import OFFLINE_MODEL
+from ragguard.encoders.vectors import encode_one_query
 from ragguard.evaluation import report
 from ragguard.evidence import EvidenceBuilder, FragmentPlan, WindowPlan
-from ragguard.store import MemoryStore
+from ragguard.evidence.memory_store import MemoryStore
 from ragguard.text import canonical
 from ragguard.types import Vectors
-from ragguard.vectors import encode_one_query
 
 QUANTILES = (0.5, 0.75, QUANTILE, 0.9)
 FRAGMENTS = 5

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from ragguard.encoders import OFFLINE_MODEL, SentenceTransformerEncoder, offline_model_path
+from ragguard.encoders.onnx import OnnxEncoder
+from ragguard.encoders.same_model import AT_MOST, disagreement
 from ragguard.evaluation import datasets, report
-from ragguard.onnx_encoder import OnnxEncoder
 from ragguard.protocols import Encoder
-from ragguard.same_model import AT_MOST, disagreement
 from ragguard.types import Document, Hit, Vectors
 
 DOCUMENTS, QUERIES, ASKED, K = 400, 60, 10, 10

@@ -30,10 +30,10 @@ from benchmarks.timing import milliseconds
 from ragguard.defenses import CalibratedGuard, default_guard, prepare
 from ragguard.demo.scenario import DATA
 from ragguard.evaluation import datasets, report
+from ragguard.evidence.sql_store import SQLStore
 from ragguard.index import DenseIndex
+from ragguard.language.corpus import SAMPLE
 from ragguard.retriever import GuardedRetriever
-from ragguard.signals.corpus import SAMPLE
-from ragguard.sql_store import SQLStore
 from ragguard.types import Document, Hit, Vectors
 
 SIZES = (1_000, 10_000, 100_000)

@@ -20,11 +20,11 @@ from numpy.typing import NDArray
 
 from ragguard.attacks import Attack, Budget, Family, Prepared, QueryCopy, Target, ThreatModel
 from ragguard.encoders import OFFLINE_MODEL, SentenceTransformerEncoder
+from ragguard.encoders.vectors import encode_documents, encode_one_query
 from ragguard.evaluation import datasets, report
 from ragguard.evaluation.cache import CachedEncoder
 from ragguard.protocols import Encoder
 from ragguard.text import canonical
-from ragguard.vectors import encode_documents, encode_one_query
 
 Floats: TypeAlias = NDArray[np.float64]
 

@@ -15,6 +15,7 @@ from ragguard import attacks
 from ragguard.attacks import Attack, Budget, Target, ThreatModel
 from ragguard.attacks.prepared import Prepared
 from ragguard.encoders import OFFLINE_MODEL, SentenceTransformerEncoder
+from ragguard.encoders.vectors import encode_documents, encode_one_query
 from ragguard.evaluation import datasets, report
 from ragguard.evaluation.cache import CachedEncoder, TextCache
 from ragguard.evaluation.datasets import Dataset
@@ -22,7 +23,6 @@ from ragguard.gate import Gate, GateSettings
 from ragguard.gate.query_log import QueryLog
 from ragguard.index import DenseIndex
 from ragguard.types import Document
-from ragguard.vectors import encode_documents, encode_one_query
 
 FOLDERS = ("nq_dev", "msmarco_dev", "hotpot_dev", "scifact")
 SEED, TARGETS, BUDGET, FLAGGED, DRAWS = 0, 20, Budget(3), 0.01, 4

@@ -16,9 +16,9 @@ import numpy as np
 from ragguard.encoders import OFFLINE_MODEL, SentenceTransformerEncoder
 from ragguard.evaluation import datasets, report
 from ragguard.evidence import BLOCK, EvidenceBuilder, WholePlan
+from ragguard.evidence.memory_store import MemoryStore
+from ragguard.evidence.sql_store import Precision, SQLStore
 from ragguard.ingest.plans import plan
-from ragguard.sql_store import Precision, SQLStore
-from ragguard.store import MemoryStore
 from ragguard.text import canonical, words
 from ragguard.types import Evidence, Span, Vectors
 

@@ -17,9 +17,9 @@ from ragguard.evaluation import datasets, report
 from ragguard.evaluation.cache import CachedEncoder
 from ragguard.evaluation.sources import with_sources
 from ragguard.evidence import EvidenceBuilder, WindowPlan
+from ragguard.evidence.memory_store import MemoryStore
+from ragguard.evidence.sql_store import SQLStore
 from ragguard.index import DenseIndex
-from ragguard.sql_store import SQLStore
-from ragguard.store import MemoryStore
 from ragguard.text import canonical
 
 K, CANDIDATES, CALIBRATING, ASKED, SEED = 10, 20, 600, 400, 0

@@ -15,7 +15,7 @@ Floats: TypeAlias = NDArray[np.float64]
 Numbers: TypeAlias = NDArray[np.int64]
 
 DISCOUNT = 0.75
-"""As in `ragguard.ngrams`: what a bigram's count gives away to bigrams that were never seen."""
+"""As in `ragguard.language.ngrams`: what a bigram's count gives away to bigrams that were never seen."""
 
 BLOCK, ROWS, SUMMED = 4096, 4096, 3
 NAMES = 10**7

@@ -6,6 +6,8 @@ Names are imported when they are first used, so that `import ragguard` stays fas
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from ragguard import _moved as _moved  # lets old import paths work
+
 if TYPE_CHECKING:
     from ragguard.defenses import CalibratedGuard, RAGMask, RAGPart, RAGPartSearch, SourceQuota, default_guard
     from ragguard.encoders import SentenceTransformerEncoder

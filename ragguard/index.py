@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ragguard.checks import an_encoder, positive, query_text
+from ragguard.encoders.vectors import checked, encode_documents, encode_one_query
 from ragguard.errors import DuplicateDocumentError, InvalidInputError
 from ragguard.protocols import Encoder
 from ragguard.text import canonical, content_hash, words
 from ragguard.types import Document, Hit, Vectors
-from ragguard.vectors import checked, encode_documents, encode_one_query
 
 MARGIN = 16
 """Candidates fetched beyond k, which are scored again in float64: single precision orders near ties by chance."""

@@ -233,7 +233,8 @@ class GuardedResult(Sequence[Hit]):
         certificates: What holds for this result by construction.
         degraded: Why the result is less guarded than configured, one sentence for each defense that failed or was not done by
             the deadline, under a policy that explicitly lets that pass; empty when every defense ran.
-        contests: What kept hits of different sources disagree about; empty where nothing was found (see `ragguard.contested`).
+        contests: What kept hits of different sources disagree about (see `ragguard.retriever.contested`); empty where nothing was
+            found.
         query_findings: What in the query itself looks like part of an attack; the ranking does not depend on it.
         approximate: Why a document may be missing that an exhaustive search would have found; empty where none can be, or where a
             retriever of yours searched (see `RAGPartSearch`).

@@ -27,9 +27,9 @@ from ragguard.demo.scenario import DATA
 from ragguard.errors import DefenseError, InvalidInputError
 from ragguard.evaluation.datasets import load
 from ragguard.index import DenseIndex
-from ragguard.observing import Decision, Observers, Stage
 from ragguard.protocols import Defense
 from ragguard.retriever import Guard, GuardedRetriever, GuardPolicy
+from ragguard.retriever.observing import Decision, Observers, Stage
 from ragguard.signals import CorpusModel
 from ragguard.testing import WordHashEncoder
 from ragguard.text import content_hash
@@ -343,7 +343,7 @@ SHARED = """
 import os, sys, threading
 from ragguard.audit import AuditLog
 from ragguard.defenses import SourceQuota
-from ragguard.observing import Observers
+from ragguard.retriever.observing import Observers
 from ragguard.retriever import Guard
 from ragguard.types import Document, Hit
 

@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 
 from ragguard.calibration import Calibration, Scale
+from ragguard.calibration.derived import DerivedQuery, derived_queries, enough
 from ragguard.defenses import CalibratedGuard, CalibratedGuardSettings
 from ragguard.defenses import calibrated as module
 from ragguard.defenses.calibrating import build
-from ragguard.derived import DerivedQuery, derived_queries, enough
 from ragguard.errors import DefenseError, InvalidInputError
+from ragguard.evidence.memory_store import MemoryStore
 from ragguard.signals import Candidates, CorpusModel, Echo, Outlier, Profiles, Signal, Stuffing
 from ragguard.signals.query import RareWords
-from ragguard.store import MemoryStore
 from ragguard.testing import WordHashEncoder
 from ragguard.types import Document, Hit, Span
 

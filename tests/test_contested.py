@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ragguard.contested import contests
 from ragguard.defenses import BaseDefense, Judgement
 from ragguard.retriever import GuardedRetriever, GuardPolicy
+from ragguard.retriever.contested import contests
 from ragguard.types import Document, Hit
 
 SEASONS = "how many seasons has the show"

@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
+from ragguard.calibration.derived import DerivedQuery, WithoutCopies, derived_queries, enough
 from ragguard.defenses import CalibratedGuard
 from ragguard.demo.scenario import DATA
-from ragguard.derived import DerivedQuery, WithoutCopies, derived_queries, enough
 from ragguard.errors import InvalidInputError
 from ragguard.evaluation.calibrate import promise, read
 from ragguard.evaluation.datasets import load
+from ragguard.evidence.memory_store import MemoryStore
 from ragguard.index import DenseIndex
-from ragguard.store import MemoryStore
 from ragguard.testing import WordHashEncoder
 from ragguard.text import folded_words
 from ragguard.types import Document, Hit

@@ -23,10 +23,10 @@ from ragguard.encoders import SentenceTransformerEncoder
 from ragguard.evaluation import models
 from ragguard.evaluation.datasets import load
 from ragguard.evidence import EvidenceBuilder
+from ragguard.evidence.sql_store import SQLStore
 from ragguard.index import DenseIndex
 from ragguard.protocols import Encoder
 from ragguard.signals import Profiles
-from ragguard.sql_store import SQLStore
 from ragguard.testing import WordHashEncoder
 
 DEMO = load(DATA)

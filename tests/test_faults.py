@@ -23,10 +23,10 @@ from ragguard.errors import (
     StoreError,
 )
 from ragguard.evaluation.datasets import load
+from ragguard.evidence.memory_store import MemoryStore
 from ragguard.index import DenseIndex
 from ragguard.protocols import Defense
 from ragguard.retriever import Guard, GuardedRetriever, GuardPolicy
-from ragguard.store import MemoryStore
 from ragguard.testing import DOCUMENTS, QUERY, WordHashEncoder
 from ragguard.types import Document, Evidence, GuardedResult, Hit, Vectors
 

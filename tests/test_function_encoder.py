@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ragguard import deadline
 from ragguard.defenses import RAGMask
 from ragguard.encoders import SentenceTransformerEncoder
+from ragguard.encoders.function import LENGTHS, FunctionEncoder, _pieces
 from ragguard.errors import DeadlineExceededError, EncoderError, InvalidInputError
-from ragguard.function_encoder import LENGTHS, FunctionEncoder, _pieces
 from ragguard.protocols import Encoder
+from ragguard.retriever import deadline
 from ragguard.testing import WordHashEncoder
 
 WORDS = WordHashEncoder()

@@ -25,11 +25,11 @@ from ragguard.errors import DuplicateDocumentError, InvalidInputError, RAGGuardE
 from ragguard.evaluation.datasets import load_documents
 from ragguard.evaluation.registry import DEFENSES, WHOLE_CORPUS
 from ragguard.evidence import BLOCK
+from ragguard.evidence.sql_store import SQLStore
 from ragguard.ingest import Job, run
 from ragguard.ingest.plans import PLANS
 from ragguard.ingest.reading import parts
 from ragguard.signals import CorpusModel, Profiles
-from ragguard.sql_store import SQLStore
 from ragguard.types import Vectors
 
 ROOT = Path(__file__).parents[1]

@@ -10,9 +10,9 @@ import pytest
 from ragguard.demo.scenario import DATA
 from ragguard.evaluation.datasets import load
 from ragguard.gate import Gate
-from ragguard.signals.control_text import control_spans
-from ragguard.signals.hidden_text import hidden_spans, removed_spans
 from ragguard.text import canonical, words
+from ragguard.text.control import control_spans
+from ragguard.text.hidden import hidden_spans, removed_spans
 from ragguard.types import Document, Span
 
 HONEST = {

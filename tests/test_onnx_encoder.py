@@ -15,12 +15,12 @@ from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Dense, Pooling, StaticEmbedding, Transformer
 from tokenizers import Tokenizer
 
-from ragguard import deadline, onnx_encoder
-from ragguard.encoders import SentenceTransformerEncoder, offline_model_path
+from ragguard.encoders import SentenceTransformerEncoder, offline_model_path, onnx
+from ragguard.encoders.onnx import OnnxEncoder
 from ragguard.errors import DeadlineExceededError, EncoderError, InvalidInputError
 from ragguard.evaluation import models
-from ragguard.onnx_encoder import OnnxEncoder
 from ragguard.protocols import Encoder
+from ragguard.retriever import deadline
 
 LONG = " ".join(f"Sentence number {i} speaks of rivers, bridges and trade." for i in range(60))
 TEXTS = ["Boats.", "before [MASK] and [SEP] after", "Bonds fell in \u6771\u4eac on Friday.", LONG]
@@ -111,7 +111,7 @@ def test_other_transformers_pooled_as_they_say(kind: str, tmp_path: Path) -> Non
 
 
 def test_a_graph_of_other_weights_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    export = onnx_encoder._export
+    export = onnx._export
 
     def damaged(transformer: torch.nn.Module, graph: Path) -> None:
         other = copy.deepcopy(transformer)
@@ -119,7 +119,7 @@ def test_a_graph_of_other_weights_is_refused(tmp_path: Path, monkeypatch: pytest
             next(other.parameters()).mul_(-1)
         export(other, graph)
 
-    monkeypatch.setattr(onnx_encoder, "_export", damaged)
+    monkeypatch.setattr(onnx, "_export", damaged)
     with pytest.raises(EncoderError, match="to the model's own vectors"):
         OnnxEncoder(small("Roberta", tmp_path), precision="fp32")
 
@@ -137,8 +137,8 @@ def test_an_unknown_precision_is_named() -> None:
 
 def test_the_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    monkeypatch.delitem(sys.modules, "ragguard.onnx_encoder")
+    monkeypatch.delitem(sys.modules, "ragguard.encoders.onnx")
     with pytest.raises(ImportError, match=r"ragguard-defense\[onnx\]"):
-        import ragguard.onnx_encoder  # noqa: F401
+        import ragguard.encoders.onnx  # noqa: F401
     with pytest.raises(InvalidInputError, match=r"ragguard-defense\[onnx\]"):
         models.load("onnx:int8")

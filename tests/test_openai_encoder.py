@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 
 from ragguard.encoders import SentenceTransformerEncoder
+from ragguard.encoders.openai import OpenAIEncoder
 from ragguard.errors import EncoderError, InvalidInputError
 from ragguard.evaluation import models
-from ragguard.openai_encoder import OpenAIEncoder
 from ragguard.protocols import Encoder
 
 KEY = "sk-test-7f3a9c"
@@ -234,7 +234,7 @@ def test_the_command_line_knows_it(endpoint: Server, monkeypatch: pytest.MonkeyP
     assert models.load("openai:mini").name.startswith(f"openai:mini@127.0.0.1:{endpoint.server_port}:")
     with pytest.raises(InvalidInputError, match="weights"):
         models.load_weights("openai:mini")
-    monkeypatch.delitem(sys.modules, "ragguard.openai_encoder")
+    monkeypatch.delitem(sys.modules, "ragguard.encoders.openai")
     monkeypatch.setitem(sys.modules, "openai", None)
     with pytest.raises(InvalidInputError, match="pip install"):
         models.load("openai:mini")

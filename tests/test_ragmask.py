@@ -10,7 +10,7 @@ from ragguard.defenses import RAGMask
 from ragguard.encoders import SentenceTransformerEncoder
 from ragguard.errors import InvalidInputError
 from ragguard.evidence import WORK, MaskPlan
-from ragguard.store import MemoryStore
+from ragguard.evidence.memory_store import MemoryStore
 from ragguard.testing import WordHashEncoder
 from ragguard.text import content_hash, without
 from ragguard.types import Document, Hit, Span, Vectors

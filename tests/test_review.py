@@ -19,7 +19,7 @@ from ragguard.cli.listening import LOOPBACK, listen, url
 from ragguard.quarantine import Quarantine, content_key
 from ragguard.review.app import EXCERPT, FORM, PAGE, PART, application
 from ragguard.review.guarded import HEADERS
-from ragguard.shown import in_line, marked, pieces, visible
+from ragguard.text.shown import in_line, marked, pieces, visible
 from ragguard.types import Document, Span, Verdict
 
 HERE = "http://127.0.0.1:8378"

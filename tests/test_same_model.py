@@ -9,12 +9,12 @@ from sentence_transformers import SentenceTransformer
 
 from ragguard.demo.scenario import DATA
 from ragguard.encoders import SentenceTransformerEncoder, offline_model_path
+from ragguard.encoders.same_model import disagreement, require_same_model
 from ragguard.errors import EncoderError, InvalidInputError, RetrieverError
 from ragguard.evaluation import datasets
 from ragguard.evaluation.bm25 import BM25Index
 from ragguard.evaluation.cache import CachedEncoder
 from ragguard.index import DenseIndex
-from ragguard.same_model import disagreement, require_same_model
 from ragguard.types import Hit
 
 FOUND = datasets.load(DATA)

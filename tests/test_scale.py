@@ -12,8 +12,9 @@ from benchmarks.synthetic import HashEncoder, Language
 from ragguard.defenses import CalibratedGuard
 from ragguard.demo.scenario import DATA
 from ragguard.evaluation.datasets import load
+from ragguard.evidence import profiles
 from ragguard.index import DenseIndex
-from ragguard.signals import corpus, profiles
+from ragguard.language import corpus
 from ragguard.testing import WordHashEncoder
 from ragguard.types import Document
 

@@ -24,6 +24,7 @@ from ragguard.defenses.base import MAX_CHARACTERS
 from ragguard.demo.scenario import DATA
 from ragguard.errors import InvalidInputError
 from ragguard.evaluation.datasets import load as dataset
+from ragguard.evidence.sql_store import SQLStore
 from ragguard.index import DenseIndex
 from ragguard.retriever import Guard, GuardPolicy
 from ragguard.serve.app import application
@@ -31,7 +32,6 @@ from ragguard.serve.limits import AT_ONCE, RATE
 from ragguard.serve.loading import Loaded, load
 from ragguard.serve.problems import KINDS
 from ragguard.serve.schema import BODY, HITS, QUERY, TEXT
-from ragguard.sql_store import SQLStore
 from ragguard.testing import WordHashEncoder
 from ragguard.types import Document, GuardedResult, Hit
 

@@ -27,10 +27,10 @@ from ragguard.signals import (
     Surprise,
     frequencies,
 )
-from ragguard.signals.control_text import control_spans
-from ragguard.signals.hidden_text import hidden_spans
 from ragguard.testing import WordHashEncoder
 from ragguard.text import folded_words, windows
+from ragguard.text.control import control_spans
+from ragguard.text.hidden import hidden_spans
 
 DEMO = load(DATA)
 TEXTS = [document.text for document in DEMO.documents]

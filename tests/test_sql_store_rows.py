@@ -12,7 +12,7 @@ import pytest
 import sqlalchemy as sa
 
 from ragguard.errors import InvalidInputError, StoreError
-from ragguard.sql_store import AT_ONCE, CACHED, Kept, SQLStore
+from ragguard.evidence.sql_store import AT_ONCE, CACHED, Kept, SQLStore
 from ragguard.text import content_hash
 from ragguard.types import Evidence, Span
 

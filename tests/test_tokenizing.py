@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from ragguard.demo.scenario import DATA
 from ragguard.encoders import SentenceTransformerEncoder, offline_model_path
+from ragguard.encoders.tokenizing import PROBES, speed_up
 from ragguard.evaluation import datasets
 from ragguard.evidence import WindowPlan
 from ragguard.text import windows
-from ragguard.tokenizing import PROBES, speed_up
 
 TEXTS = [document.text for document in datasets.load(DATA).documents]
 

@@ -46,7 +46,7 @@ def test_no_corruption_is_loaded_silently() -> None:
 
 
 def test_a_silent_load_would_be_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ragguard.sql_store._digest", lambda *_, **__: b"0" * 16)
+    monkeypatch.setattr("ragguard.evidence.sql_store._digest", lambda *_, **__: b"0" * 16)
     monkeypatch.setattr("ragguard.quarantine.tables._digest", lambda *_: "0" * 64)
     corruptions._write(tmp_path)
     assert corruptions._damaged(tmp_path, "rows", (0,), 2 * len(corruptions.ROWS))["silent"] >= 2

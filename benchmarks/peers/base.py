@@ -10,9 +10,9 @@ import numpy as np
 from ragguard.defenses.base import BaseDefense, Judgement, judgeable
 from ragguard.errors import InvalidInputError
 from ragguard.evidence import EvidenceBuilder, WholePlan
-from ragguard.ngrams import KneserNey, Tokenize, lowercase_words
+from ragguard.evidence.memory_store import MemoryStore
+from ragguard.language.ngrams import KneserNey, Tokenize, lowercase_words
 from ragguard.protocols import Encoder
-from ragguard.store import MemoryStore
 from ragguard.types import Document, Hit, Vectors
 
 FOLDS = 5

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from benchmarks.peers.base import HeldOut
 from ragguard.defenses.base import BaseDefense, Judgement
 from ragguard.encoders import SentenceTransformerEncoder
+from ragguard.encoders.tokenizing import speed_up
 from ragguard.errors import InvalidInputError
-from ragguard.tokenizing import speed_up
 from ragguard.types import Hit, Span, Vectors
 
 if TYPE_CHECKING:

@@ -16,9 +16,9 @@ from benchmarks.trust.writes import saved_guard
 from ragguard.defenses.saved import SavedGuard, digest
 from ragguard.errors import InvalidInputError
 from ragguard.evaluation import datasets
-from ragguard.signals.control_text import control_spans
-from ragguard.signals.hidden_text import hidden_spans
 from ragguard.text import canonical, content_hash, folded_words, fragments, invisible, mask_spans, merge, windows, without, words
+from ragguard.text.control import control_spans
+from ragguard.text.hidden import hidden_spans
 from ragguard.types import Span
 
 PARTS = (

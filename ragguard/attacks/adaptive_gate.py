@@ -9,11 +9,11 @@ import numpy as np
 
 from ragguard.attacks.base import Attack, Target, ThreatModel
 from ragguard.checks import positive
+from ragguard.encoders.vectors import encode_documents, encode_one_query
 from ragguard.errors import InvalidInputError
 from ragguard.protocols import Encoder, Retriever
 from ragguard.text import canonical, words
 from ragguard.types import Hit, Vectors
-from ragguard.vectors import encode_documents, encode_one_query
 
 NEAR = 0.05
 """Similarity that counts for one nat of suspicion where neither is enough yet: a typical step of either."""

@@ -15,10 +15,10 @@ from ragguard.attacks.base import Target, ThreatModel
 from ragguard.attacks.kept import Cache, kept
 from ragguard.attacks.planted import Place, PlantedAttack
 from ragguard.checks import positive
-from ragguard.ngrams import KneserNey, lowercase_words
+from ragguard.encoders.vectors import encode_documents, encode_one_query
+from ragguard.language.ngrams import KneserNey, lowercase_words
 from ragguard.protocols import Encoder
 from ragguard.types import Document
-from ragguard.vectors import encode_documents, encode_one_query
 
 LIKELY = 6
 """Next words that come from the language model alone; the others are on the query's subject."""

@@ -11,9 +11,9 @@ from ragguard.attacks.flips import CALLS, Template, WhiteBox, WhiteBoxEncoder, W
 from ragguard.attacks.gaslite import ascend
 from ragguard.attacks.kept import Cache
 from ragguard.checks import positive
+from ragguard.encoders.vectors import encode_one_query
 from ragguard.errors import InvalidInputError
 from ragguard.types import Vectors
-from ragguard.vectors import encode_one_query
 
 LENGTH = 50
 """Words of a document, as in the paper (its tokens)."""

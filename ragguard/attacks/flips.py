@@ -20,11 +20,11 @@ from numpy.typing import NDArray
 from ragguard.attacks.kept import Cache, kept
 from ragguard.attacks.planted import Place, plant
 from ragguard.checks import positive
+from ragguard.encoders.vectors import encode_documents
 from ragguard.errors import InvalidInputError
 from ragguard.protocols import Encoder
 from ragguard.text import words
 from ragguard.types import Span, Vectors
-from ragguard.vectors import encode_documents
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer

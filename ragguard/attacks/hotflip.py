@@ -22,8 +22,8 @@ from ragguard.attacks.flips import (
 from ragguard.attacks.kept import Cache
 from ragguard.attacks.planted import Place, PlantedAttack
 from ragguard.checks import positive
+from ragguard.encoders.vectors import encode_one_query
 from ragguard.types import Document
-from ragguard.vectors import encode_one_query
 
 
 class HotFlip(PlantedAttack):

@@ -11,11 +11,11 @@ import numpy as np
 
 from ragguard.attacks.base import Attack, Target, ThreatModel
 from ragguard.attacks.kept import Cache, kept
+from ragguard.encoders.vectors import encode_one_query
 from ragguard.errors import InvalidInputError, RAGGuardError
 from ragguard.protocols import Defense, Encoder, Retriever
 from ragguard.text import canonical, words
 from ragguard.types import Document, Hit, Vectors
-from ragguard.vectors import encode_one_query
 
 VERSION = 2
 """Of the search; part of the key of what is kept."""

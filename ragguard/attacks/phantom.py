@@ -12,9 +12,9 @@ from ragguard.attacks.gaslite import ascend
 from ragguard.attacks.kept import Cache
 from ragguard.attacks.planted import plant
 from ragguard.checks import positive
+from ragguard.encoders.vectors import encode_one_query
 from ragguard.errors import InvalidInputError
 from ragguard.types import Document
-from ragguard.vectors import encode_one_query
 
 
 class Phantom(UniversalAttack):

@@ -9,8 +9,8 @@ import numpy as np
 from ragguard.attacks.base import Attack, Target, ThreatModel
 from ragguard.attacks.flips import CALLS, Template, WhiteBox, WhiteBoxEncoder, Writer, flip
 from ragguard.attacks.kept import Cache
+from ragguard.encoders.vectors import encode_one_query
 from ragguard.errors import InvalidInputError
-from ragguard.vectors import encode_one_query
 
 
 class PoisonedRAG(Attack):

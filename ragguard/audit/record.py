@@ -14,8 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ragguard import __version__
 from ragguard.defenses.base import BaseDefense
-from ragguard.observing import Decision
 from ragguard.protocols import Defense
+from ragguard.retriever.observing import Decision
 from ragguard.text import content_key, whole, writable
 from ragguard.types import Action, ContestKind, FindingKind, Hit, Verdict
 

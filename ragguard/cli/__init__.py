@@ -7,7 +7,7 @@ from typing import Annotated
 
 from ragguard import __version__
 from ragguard.errors import RAGGuardError
-from ragguard.shown import visible
+from ragguard.text.shown import visible
 
 try:
     import typer

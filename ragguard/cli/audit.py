@@ -12,7 +12,7 @@ from rich.text import Text
 
 from ragguard.cli.options import FOUND, INPUT, AsJson, GuardFile, Model
 from ragguard.cli.show import console, working
-from ragguard.shown import in_line
+from ragguard.text.shown import in_line
 
 if TYPE_CHECKING:
     from ragguard.audit.replay import Depth

@@ -14,7 +14,7 @@ from rich.text import Text
 from ragguard.cli.options import INPUT, AsJson
 from ragguard.cli.show import console
 from ragguard.errors import InvalidInputError
-from ragguard.shown import cut, in_line, marked
+from ragguard.text.shown import cut, in_line, marked
 
 if TYPE_CHECKING:
     from ragguard.quarantine import Entry, Grounds, Quarantine

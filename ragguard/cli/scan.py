@@ -15,7 +15,7 @@ from rich.text import Text
 
 from ragguard.cli.options import FOUND, INPUT, OUTPUT, AsJson, Model
 from ragguard.cli.show import console, working
-from ragguard.shown import visible
+from ragguard.text.shown import visible
 
 if TYPE_CHECKING:
     from ragguard.gate import GateVerdict

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from ragguard.cli.options import CACHE, INPUT, AsJson, Cache, Corpus, GuardFile, ManifestFile, Model
 from ragguard.cli.show import console, working
-from ragguard.shown import in_line
+from ragguard.text.shown import in_line
 
 if TYPE_CHECKING:
     from ragguard.provenance import Influence, Trace

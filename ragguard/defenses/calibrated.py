@@ -14,13 +14,16 @@ from typing import Any
 from pydantic import ValidationError
 
 from ragguard.calibration import Calibration, Drift, checked_k, corpus_hash, parts, suspicions
+from ragguard.calibration.derived import DerivedQuery, WithoutCopies, derived_queries, enough
 from ragguard.checks import an_encoder, query_text
 from ragguard.defenses.base import BaseDefense, Judgement, judgeable
 from ragguard.defenses.calibrating import build, calibrate, refuse_outlier
 from ragguard.defenses.saved import CalibratedGuardSettings, Policy, SavedGuard, digest
-from ragguard.derived import DerivedQuery, WithoutCopies, derived_queries, enough
+from ragguard.encoders.vectors import encode_one_query
 from ragguard.errors import DefenseError, InvalidInputError
 from ragguard.evidence import EvidenceBuilder, WholePlan
+from ragguard.evidence.memory_store import MemoryStore
+from ragguard.language.corpus import SAMPLE, sample
 from ragguard.protocols import Encoder, EvidenceStore, Retriever
 from ragguard.signals import (
     Candidates,
@@ -38,12 +41,9 @@ from ragguard.signals import (
     Stuffing,
     Surprise,
 )
-from ragguard.signals.corpus import SAMPLE, sample
 from ragguard.signals.query import RareWords
-from ragguard.store import MemoryStore
 from ragguard.text import canonical, folded_words, without
 from ragguard.types import Document, GuardedResult, Hit, Vectors
-from ragguard.vectors import encode_one_query
 
 LOGGER = logging.getLogger("ragguard")
 
@@ -216,7 +216,7 @@ class CalibratedGuard(BaseDefense):
         Args:
             path: Of the file.
             encoder: The one it was calibrated with.
-            documents: The corpus, of which the guard reads a sample again (`ragguard.signals.corpus.SAMPLE`).
+            documents: The corpus, of which the guard reads a sample again (`ragguard.language.corpus.SAMPLE`).
             signals: Which ones; None takes those of the file. Needed for signals of your own.
             settings: None takes those of the file. Another `max_clean_query_loss` takes another threshold.
             store: Keeps the embeddings of windows; None keeps them in memory.

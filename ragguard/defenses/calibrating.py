@@ -9,11 +9,11 @@ import numpy as np
 from ragguard.calibration import Calibration, scale, suspicions
 from ragguard.checks import positive
 from ragguard.defenses.base import judgeable
+from ragguard.encoders.vectors import encode_one_query
 from ragguard.errors import InvalidInputError
 from ragguard.protocols import Encoder, Retriever
 from ragguard.signals import Candidates, Outlier, Profiles, Scores, Signal, Stuffing, frequencies
 from ragguard.text import canonical, folded_words
-from ragguard.vectors import encode_one_query
 
 REFERENCE = 200
 """Queries that `Outlier` compares documents with, at most."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ragguard.calibration.derived import derived_queries, enough
 from ragguard.defenses.calibrated import CalibratedGuard
 from ragguard.defenses.quota import SourceQuota
 from ragguard.defenses.saved import Policy
-from ragguard.derived import derived_queries, enough
 from ragguard.protocols import Defense, Encoder, EvidenceStore, Retriever
 from ragguard.types import Document, Hit
 

@@ -10,13 +10,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ragguard.checks import an_encoder
 from ragguard.defenses.base import BaseDefense, Judgement, judgeable
+from ragguard.encoders.vectors import encode_one_query
 from ragguard.errors import InvalidInputError
 from ragguard.evidence import EvidenceBuilder, MaskPlan, WholePlan
+from ragguard.evidence.memory_store import MemoryStore
 from ragguard.protocols import Encoder, EvidenceStore
-from ragguard.store import MemoryStore
 from ragguard.text import content_hash, merge, without
 from ragguard.types import Document, Evidence, Hit, Span, Vectors
-from ragguard.vectors import encode_one_query
 
 REMEMBERED = 10_000
 """Remainders of texts (what is left without the spans that collapse for some query) whose embeddings are kept in memory."""

@@ -12,13 +12,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from ragguard.checks import an_encoder
 from ragguard.defenses.base import BaseDefense, Judgement, judgeable
 from ragguard.defenses.combinations import Combinations, Floats, votes
+from ragguard.encoders.vectors import encode_one_query
 from ragguard.errors import InvalidInputError
 from ragguard.evidence import EvidenceBuilder, FragmentPlan
+from ragguard.evidence.memory_store import MemoryStore
 from ragguard.protocols import Encoder, EvidenceStore
-from ragguard.store import MemoryStore
 from ragguard.text import content_hash
 from ragguard.types import Certificate, Document, Evidence, Hit
-from ragguard.vectors import encode_one_query
 
 
 class RAGPartSettings(BaseModel):

@@ -14,11 +14,11 @@ from ragguard.checks import positive, query_text
 from ragguard.defenses.combinations import Floats, thresholds, votes
 from ragguard.defenses.fragment_index import FragmentIndex, FragmentSearch
 from ragguard.defenses.ragpart import RAGPart
+from ragguard.encoders.vectors import encode_one_query
 from ragguard.errors import InvalidInputError
 from ragguard.index import DenseIndex
 from ragguard.text import content_hash
 from ragguard.types import Action, Document, GuardedResult, Hit, Vectors, Verdict
-from ragguard.vectors import encode_one_query
 
 AT_FIRST, FRAGMENTS = 4, 16
 """Documents scored first, for each that a combination votes for; fragments that an approximate search fetches first, for each of

@@ -12,16 +12,16 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from ragguard.calibration.derived import DERIVED, DerivedQuery, WithoutCopies, derived_queries
 from ragguard.checks import an_encoder, positive, query_text
 from ragguard.defenses.base import BaseDefense, Judgement, judgeable
-from ragguard.derived import DERIVED, DerivedQuery, WithoutCopies, derived_queries
+from ragguard.encoders.vectors import encode_documents, encode_one_query
 from ragguard.errors import InvalidInputError
 from ragguard.evidence import WINDOW, EvidenceBuilder, WindowPlan
+from ragguard.evidence.memory_store import MemoryStore
 from ragguard.protocols import Encoder, EvidenceStore, Retriever
-from ragguard.store import MemoryStore
 from ragguard.text import canonical, merge
 from ragguard.types import Certificate, Document, Evidence, Hit, Span, Vectors
-from ragguard.vectors import encode_documents, encode_one_query
 
 QUANTILE = 0.8
 """The highest at which one paraphrase in a random passage is left in ASR@10 of at most .10 on nq_dev (results/robust.json)."""

@@ -12,13 +12,13 @@ from typing import Any, Protocol
 import numpy as np
 
 from ragguard.attacks import EVERY_TARGET, TARGET, Attack, Budget, Family, Target
+from ragguard.encoders.vectors import encode_one_query
 from ragguard.errors import DefenseError, InvalidInputError
 from ragguard.evaluation.cache import CachedEncoder
 from ragguard.evaluation.example import Example, show
 from ragguard.protocols import Retriever
 from ragguard.text import canonical
 from ragguard.types import Document, GuardedResult, Hit
-from ragguard.vectors import encode_one_query
 
 INGESTED = 16
 """Documents by which the time of ingestion is measured; RAGMask takes about five seconds for as many."""

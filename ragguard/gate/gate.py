@@ -10,6 +10,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from ragguard.defenses.base import unfit
+from ragguard.encoders.vectors import encode_documents
 from ragguard.errors import InvalidInputError
 from ragguard.evidence import BLOCK
 from ragguard.gate.copies import Copies
@@ -17,10 +18,9 @@ from ragguard.gate.query_log import QueryLog
 from ragguard.gate.signals import SIGNALS, GateSignal, View
 from ragguard.gate.verdicts import GateVerdict
 from ragguard.gate.yardstick import Yardstick, yardstick
-from ragguard.signals.corpus import SAMPLE, CorpusModel
+from ragguard.language.corpus import SAMPLE, CorpusModel
 from ragguard.text import Canonical, canonical, merge
 from ragguard.types import Document
-from ragguard.vectors import encode_documents
 
 CALIBRATING = 10_000
 """Documents of a larger corpus that scales and threshold come from, drawn at random: 1 % of them are known to .1 %."""

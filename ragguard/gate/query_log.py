@@ -8,12 +8,12 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from ragguard.encoders.vectors import encode_queries
 from ragguard.errors import InvalidInputError
 from ragguard.protocols import Encoder
 from ragguard.signals.outlier import SHARE
 from ragguard.text import canonical, folded_words, merge, words
 from ragguard.types import Span, Vectors
-from ragguard.vectors import encode_queries
 
 PLACE = 200
 """Words among which those of a query are looked for, in any order: what encoders read at once. An attacker exchanges them, or

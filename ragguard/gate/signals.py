@@ -13,13 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ragguard.gate.query_log import QueryLog
-from ragguard.ngrams import token_starts
-from ragguard.signals.control_text import control_spans
-from ragguard.signals.corpus import Reading
-from ragguard.signals.hidden_text import hidden_spans, removed_spans
-from ragguard.signals.intrusion import intruded
-from ragguard.signals.surprise import window_surprise
+from ragguard.language.ngrams import token_starts
+from ragguard.language.reading import Reading, intrusion_of, window_surprise
 from ragguard.text import Canonical, merge, windows
+from ragguard.text.control import control_spans
+from ragguard.text.hidden import hidden_spans, removed_spans
 from ragguard.types import Span, Vectors
 
 LENGTH, STRIDE = 10, 5
@@ -115,7 +113,7 @@ class PlantedWords(GateSignal):
 
     def number(self, view: View) -> float:
         """In standard units of honest text."""
-        return intruded(view.reading.intrusion)
+        return intrusion_of(view.reading.intrusion)
 
     def spans(self, view: View) -> tuple[Span, ...]:
         """The words whose removal is worth most."""

@@ -10,10 +10,10 @@ from ragguard.defenses.base import unfit
 from ragguard.evaluation import models
 from ragguard.evaluation.datasets import document
 from ragguard.evidence import BLOCK, EvidenceBuilder
+from ragguard.evidence.sql_store import Precision, SQLStore
 from ragguard.ingest.plans import plan
 from ragguard.ingest.reading import Part
 from ragguard.protocols import Encoder
-from ragguard.sql_store import Precision, SQLStore
 from ragguard.text import canonical, content_hash
 
 

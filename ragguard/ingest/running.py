@@ -12,9 +12,9 @@ from pathlib import Path
 
 from ragguard.checks import positive
 from ragguard.errors import DuplicateDocumentError, EncoderError, InvalidInputError, StoreError
+from ragguard.evidence.sql_store import Kept
 from ragguard.ingest.job import Done, Job, Refusal
 from ragguard.ingest.reading import Part, parts
-from ragguard.sql_store import Kept
 
 TOLD = 1000
 """Refused documents that a report names; all are told while it runs."""

@@ -20,7 +20,7 @@ from starlette.types import ASGIApp
 from ragguard.errors import InvalidInputError, StoreError
 from ragguard.quarantine import LONGEST, Entry, Quarantine, State
 from ragguard.review.guarded import Guarded, Token
-from ragguard.shown import cut, pieces, visible
+from ragguard.text.shown import cut, pieces, visible
 
 LOGGER = logging.getLogger("ragguard")
 

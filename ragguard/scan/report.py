@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ragguard.evaluation.files import write_whole
 from ragguard.scan.running import Scan
-from ragguard.shown import cut, visible
+from ragguard.text.shown import cut, visible
 
 
 def write_html(path: Path, scan: Scan) -> None:

@@ -12,9 +12,9 @@ from ragguard.encoders import OFFLINE_MODEL
 from ragguard.errors import InvalidInputError
 from ragguard.evaluation import models
 from ragguard.evaluation.datasets import load_documents
-from ragguard.observing import Observers
 from ragguard.protocols import Defense, Encoder, EvidenceStore
 from ragguard.retriever import Guard, GuardPolicy
+from ragguard.retriever.observing import Observers
 from ragguard.serve.limits import DEADLINE_S
 
 
@@ -95,7 +95,7 @@ def load(
 
 def _opened(store: str) -> EvidenceStore:
     try:
-        from ragguard.sql_store import SQLStore
+        from ragguard.evidence.sql_store import SQLStore
     except ImportError as missing:
         raise InvalidInputError(f"--store: {missing}") from missing
     return SQLStore(store)

@@ -1,14 +1,14 @@
 """Signals: numbers for each candidate of a query, higher is more suspicious. One file, one idea."""
 
-from ragguard.signals.base import Candidates, Profile, Scores, Signal
+from ragguard.evidence import Profile, Profiles
+from ragguard.language import CorpusModel, Reading
+from ragguard.signals.base import Candidates, Scores, Signal
 from ragguard.signals.control_text import ControlText
-from ragguard.signals.corpus import CorpusModel, Reading
 from ragguard.signals.echo import Echo
 from ragguard.signals.flood import Flood
 from ragguard.signals.hidden_text import HiddenText
 from ragguard.signals.intrusion import Intrusion
 from ragguard.signals.outlier import Outlier
-from ragguard.signals.profiles import Profiles
 from ragguard.signals.scatter import Scatter
 from ragguard.signals.seam import Seam
 from ragguard.signals.spike import Spike

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
-from numpy.typing import NDArray
 
+from ragguard._moved import moved_names
 from ragguard.signals.base import Candidates, Scores, Signal
-
-USUAL = 0.25
-"""Gain by a token of honest text, in nats, from which the excess is counted."""
 
 
 class Intrusion(Signal):
@@ -31,6 +26,4 @@ class Intrusion(Signal):
         return np.array([profile.intrusion for profile in candidates.profiles])
 
 
-def intruded(gains: NDArray[np.float64]) -> float:
-    """The number for a text, from its tokens' gains (`Reading.intrusion`)."""
-    return float((np.maximum(gains, 0).sum() - USUAL * len(gains)) / math.sqrt(len(gains) + 1))
+__getattr__ = moved_names(__name__)

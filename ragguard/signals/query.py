@@ -6,10 +6,10 @@ import threading
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from ragguard.signals.control_text import control_spans
-from ragguard.signals.hidden_text import hidden_spans
 from ragguard.signals.stuffing import COMMON
 from ragguard.text import canonical, content_hash, folded_words, invisible, words
+from ragguard.text.control import control_spans
+from ragguard.text.hidden import hidden_spans
 from ragguard.types import FindingKind, QueryFinding, Span
 
 RARE, LEAST = 0.001, 2

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ragguard._moved import moved_names
 from ragguard.signals.base import Candidates, Scores, Signal
-from ragguard.signals.corpus import Reading
 from ragguard.types import Span
-
-PRIOR, USUAL = 6, 7.0
-"""Tokens of usual surprise, in nats, that are added to each window: texts of three words say little."""
 
 
 class Surprise(Signal):
@@ -36,15 +32,4 @@ class Surprise(Signal):
         return candidates.near_spans(i)
 
 
-def window_surprise(reading: Reading, places: NDArray[np.intp]) -> NDArray[np.float64]:
-    """Mean surprise of each window's fresh tokens, with the prior; shape (windows,).
-
-    Args:
-        reading: Of the text.
-        places: First token of each window, and the one after its last; shape (windows, 2).
-    """
-    each = np.stack([reading.surprise * reading.fresh, reading.fresh])
-    sums = np.pad(np.cumsum(each, axis=1), ((0, 0), (1, 0)))
-    total, count = sums[:, places[:, 1]] - sums[:, places[:, 0]]
-    found: NDArray[np.float64] = (total + PRIOR * USUAL) / (count + PRIOR)
-    return found
+__getattr__ = moved_names(__name__)

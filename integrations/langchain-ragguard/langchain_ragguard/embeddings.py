@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from langchain_core.embeddings import Embeddings
 
+from ragguard.encoders.function import FunctionEncoder
+from ragguard.encoders.vectors import encode_documents, encode_one_query
 from ragguard.errors import InvalidInputError
-from ragguard.function_encoder import FunctionEncoder
 from ragguard.protocols import Encoder
 from ragguard.text import canonical
-from ragguard.vectors import encode_documents, encode_one_query
 
 
 class EncoderEmbeddings(Embeddings):

@@ -8,8 +8,8 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 
 from ragguard.checks import positive
-from ragguard.observing import Observers
 from ragguard.retriever import Guard, GuardPolicy
+from ragguard.retriever.observing import Observers
 
 
 class Guarding(BaseModel):

@@ -32,11 +32,11 @@ from pydantic import ValidationError
 from ragguard import types
 from ragguard.defenses import BaseDefense, Judgement, RAGMask, SourceQuota, default_guard
 from ragguard.encoders import SentenceTransformerEncoder
+from ragguard.encoders.same_model import require_same_model
 from ragguard.errors import DeadlineExceededError, EncoderError, InvalidInputError, RetrieverError
-from ragguard.observing import Decision, Observers
 from ragguard.protocols import Encoder, Retriever
 from ragguard.retriever import GuardPolicy
-from ragguard.same_model import require_same_model
+from ragguard.retriever.observing import Decision, Observers
 from ragguard.testing import RetrieverContract, WordHashEncoder
 from ragguard.types import Hit
 

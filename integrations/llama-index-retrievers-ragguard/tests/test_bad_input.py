@@ -74,7 +74,7 @@ def both_ways(guarded: RAGGuardRetriever, query: str) -> list[Callable[[], list[
     return [lambda: guarded.retrieve(query), lambda: asyncio.run(guarded.aretrieve(query))]
 
 
-@pytest.mark.parametrize("found", [None, 3, "text", [None], [TextNode(text="no score")], {"a": 1}], ids=repr)
+@pytest.mark.parametrize("found", [None, 3, "text", [None], [TextNode(id_="n", text="no score")], {"a": 1}], ids=repr)
 @pytest.mark.parametrize("retriever", [Given, Careless])
 def test_what_is_no_list_of_nodes_is_an_error(found: Any, retriever: type[Given]) -> None:
     for ask in three_ways(found, retriever):

@@ -16,8 +16,8 @@ from llama_index.retrievers.ragguard import EncoderEmbedding, RAGGuardPreparatio
 
 from ragguard.defenses import RAGPart
 from ragguard.errors import InvalidInputError
-from ragguard.sql_store import SQLStore
-from ragguard.store import MemoryStore
+from ragguard.evidence.memory_store import MemoryStore
+from ragguard.evidence.sql_store import SQLStore
 from ragguard.testing import DOCUMENTS, QUERY, WordHashEncoder
 from ragguard.types import Vectors
 

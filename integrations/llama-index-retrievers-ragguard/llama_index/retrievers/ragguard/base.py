@@ -13,9 +13,9 @@ from llama_index.retrievers.ragguard.guard import NodeGuard
 from llama_index.retrievers.ragguard.nodes import guarded_nodes
 
 from ragguard.checks import positive
-from ragguard.observing import Observers
 from ragguard.protocols import Defense
 from ragguard.retriever import GuardPolicy
+from ragguard.retriever.observing import Observers
 from ragguard.types import GuardedResult
 
 

@@ -14,9 +14,9 @@ from llama_index.core.indices.base import BaseIndex
 from llama_index.core.schema import IndexNode, NodeWithScore, QueryBundle
 from llama_index.retrievers.ragguard.nodes import hits
 
-from ragguard import deadline
 from ragguard.checks import positive
 from ragguard.errors import DeadlineExceededError, RAGGuardError, RetrieverError
+from ragguard.retriever import deadline
 from ragguard.types import Hit
 
 MAX_NESTING = 16

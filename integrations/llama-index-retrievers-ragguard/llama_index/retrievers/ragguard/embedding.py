@@ -11,10 +11,10 @@ from llama_index.retrievers.ragguard.live import Live
 from typing_extensions import Self
 
 from ragguard.checks import an_encoder
+from ragguard.encoders.vectors import encode_documents, encode_one_query
 from ragguard.errors import InvalidInputError
 from ragguard.protocols import Encoder
 from ragguard.text import canonical
-from ragguard.vectors import encode_documents, encode_one_query
 
 
 class EncoderEmbedding(Live, BaseEmbedding):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from llama_index.core.base.embeddings.base import BaseEmbedding
 
+from ragguard.encoders.function import FunctionEncoder
 from ragguard.errors import InvalidInputError
-from ragguard.function_encoder import FunctionEncoder
 
 
 class EmbeddingEncoder(FunctionEncoder):

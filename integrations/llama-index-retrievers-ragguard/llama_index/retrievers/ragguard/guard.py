@@ -13,10 +13,10 @@ from llama_index.retrievers.ragguard.nodes import documents_of, hits, text_of
 
 from ragguard.checks import positive
 from ragguard.defenses import prepare
-from ragguard.observing import Observers
-from ragguard.progress import Progress, watched
 from ragguard.protocols import Defense
 from ragguard.retriever import Guard, GuardPolicy
+from ragguard.retriever.observing import Observers
+from ragguard.retriever.progress import Progress, watched
 from ragguard.types import GuardedResult, Hit
 
 JUDGING = "judging"

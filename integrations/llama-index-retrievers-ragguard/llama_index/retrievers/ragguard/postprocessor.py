@@ -13,9 +13,9 @@ from llama_index.retrievers.ragguard.live import Guarding
 from llama_index.retrievers.ragguard.nodes import guarded_nodes
 
 from ragguard.errors import InvalidInputError
-from ragguard.observing import Observers
 from ragguard.protocols import Defense
 from ragguard.retriever import GuardPolicy
+from ragguard.retriever.observing import Observers
 
 
 class RAGGuardPostprocessor(Guarding, BaseNodePostprocessor):

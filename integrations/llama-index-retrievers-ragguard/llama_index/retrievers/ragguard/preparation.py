@@ -11,8 +11,8 @@ from llama_index.core.schema import BaseNode, TransformComponent
 from llama_index.retrievers.ragguard.guard import NodeGuard
 from llama_index.retrievers.ragguard.live import Guarding
 
-from ragguard import deadline
 from ragguard.protocols import Defense
+from ragguard.retriever import deadline
 
 
 class RAGGuardPreparation(Guarding, TransformComponent):

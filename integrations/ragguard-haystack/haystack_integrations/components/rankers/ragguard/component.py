@@ -17,9 +17,9 @@ from ragguard.checks import positive
 from ragguard.defenses import CalibratedGuard, SourceQuota, prepare
 from ragguard.evaluation import models
 from ragguard.evaluation.datasets import load_documents
-from ragguard.observing import Observers
 from ragguard.protocols import Defense
 from ragguard.retriever import Guard, GuardPolicy
+from ragguard.retriever.observing import Observers
 from ragguard.types import GuardedResult
 
 

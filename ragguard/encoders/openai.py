@@ -6,8 +6,8 @@ import os
 from collections.abc import Sequence
 
 from ragguard.checks import positive
+from ragguard.encoders.function import BATCH, FunctionEncoder
 from ragguard.errors import EncoderError, InvalidInputError
-from ragguard.function_encoder import BATCH, FunctionEncoder
 from ragguard.text import content_hash
 
 try:
@@ -27,7 +27,7 @@ class OpenAIEncoder(FunctionEncoder):
     """A model behind an OpenAI-compatible endpoint, as an encoder of unit vectors; long texts as in `FunctionEncoder`.
 
     Your corpus and every query go to that endpoint. Its answers are taken for those of the model that you name:
-    `ragguard.same_model` compares them with your index.
+    `ragguard.encoders.same_model` compares them with your index.
     """
 
     def __init__(

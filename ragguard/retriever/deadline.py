@@ -8,17 +8,15 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
-from contextvars import ContextVar, copy_context
+from contextvars import copy_context
 from typing import TypeVar
 
-from ragguard.errors import DeadlineExceededError
+from ragguard.cancellation import given_up
 
 T = TypeVar("T")
 
 GRACE_S = 5.0
 """How long the interpreter waits at exit for given-up work: ending inside a forward pass would abort the process."""
-
-_given_up: ContextVar[threading.Event | None] = ContextVar("given_up", default=None)
 _running: set[threading.Thread] = set()
 
 
@@ -33,7 +31,7 @@ def start(work: Callable[[], T]) -> tuple[Future[T], threading.Event]:
     event = threading.Event()
 
     def run() -> None:
-        _given_up.set(event)
+        given_up.set(event)
         try:
             result = work()
         except BaseException as error:
@@ -58,17 +56,6 @@ async def in_thread(work: Callable[[], T]) -> T:
     except asyncio.CancelledError:
         give_up.set()
         raise
-
-
-def check() -> None:
-    """Called between the steps of long work.
-
-    Raises:
-        DeadlineExceededError: If the work was given up.
-    """
-    event = _given_up.get()
-    if event is not None and event.is_set():
-        raise DeadlineExceededError("this work was given up: its caller's deadline has passed")
 
 
 @atexit.register

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ragguard import deadline
+from ragguard import cancellation
 from ragguard.checks import positive
+from ragguard.encoders.vectors import QUERY_CACHE, checked
 from ragguard.errors import EncoderError, InvalidInputError, RAGGuardError
 from ragguard.text import content_hash
 from ragguard.types import Vectors
-from ragguard.vectors import QUERY_CACHE, checked
 
 BATCH, CHARACTERS = 256, 250_000
 """Texts, and characters of them, that are handed over at a time. OpenAI takes 2,048 texts of 300,000 tokens together."""
@@ -143,7 +143,7 @@ class FunctionEncoder:
         yield batch
 
     def _unit(self, embed: Callable[[list[str]], object], batch: list[str]) -> Vectors:
-        deadline.check()
+        cancellation.check()
         try:
             given = embed(batch)
         except RAGGuardError:

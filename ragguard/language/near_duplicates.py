@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ragguard.ngrams import BLOCK, Ids, pair_keys
+from ragguard.language.ngrams import BLOCK, Ids, pair_keys
 
 SHARED = 0.4
 """Share of rare bigrams that near-duplicates have in common. A passage with a word planted after every third keeps half."""

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from ragguard.checks import an_encoder, positive, query_text
+from ragguard.encoders.vectors import encode_documents, encode_one_query
 from ragguard.errors import EncoderError, InvalidInputError, RAGGuardError, RetrieverError
 from ragguard.protocols import Encoder, Retriever
 from ragguard.text import canonical
-from ragguard.vectors import encode_documents, encode_one_query
 
 NEAR = 0.02
 """Cosines nearer to each other than this may come in any order: fp16 and int8 indexes round by less."""

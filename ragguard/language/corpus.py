@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ragguard.ngrams import Floats, KneserNey, lowercase_words
-from ragguard.signals.near_duplicates import NearDuplicates
+from ragguard.language.near_duplicates import NearDuplicates
+from ragguard.language.ngrams import Floats, KneserNey, lowercase_words
+from ragguard.language.reading import Reading
 from ragguard.text import content_hash
 
 SAMPLE = 100_000
@@ -25,26 +25,6 @@ SOON = 20
 UNKNOWN = 8.0
 """Surprise of words that no other text has, in nats: a little above the usual, since honest names are such. With what the model
 says of them (10 and more), HotFlip's ASR@10 on nq_dev would be .16 instead of .00: honest titles set the threshold."""
-
-
-@dataclass(frozen=True)
-class Reading:
-    """A text as the corpus sees it.
-
-    Attributes:
-        tokens: Its words and marks, in lower case.
-        surprise: -log P(token | previous token) of each, in nats; `UNKNOWN` for those that no other text has.
-        fresh: Whether the token follows the previous one for the first time in 20 tokens: a title that its text takes up again
-            says nothing new. No longer, or an attacker would scatter his bigrams before he uses them.
-        intrusion: For each token, by how much the text around it gains when the token is taken out, in nats: the logarithm of
-            P(next | previous) / P(next), less those of P(token | previous) / P(token) and P(next | token) / P(next). Words that
-            were put between others break up pairs that belong together.
-    """
-
-    tokens: tuple[str, ...]
-    surprise: NDArray[np.float64]
-    fresh: NDArray[np.bool_]
-    intrusion: NDArray[np.float64]
 
 
 class CorpusModel:

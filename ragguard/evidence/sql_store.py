@@ -16,8 +16,8 @@ import sqlalchemy as sa
 from numpy.typing import NDArray
 
 from ragguard.errors import InvalidInputError
+from ragguard.evidence.memory_store import MemoryStore
 from ragguard.sql import Database
-from ragguard.store import MemoryStore
 from ragguard.text import content_hash
 from ragguard.types import Evidence, Span, Vectors
 
@@ -29,7 +29,7 @@ LARGEST = 127
 """What the largest number of a vector becomes in int8. No scale is kept: vectors are of unit length again when they are read."""
 
 CACHED = 10_000
-"""Texts whose evidence is kept in memory, too: as many as have a profile there (`ragguard.signals.profiles.BUILT`)."""
+"""Texts whose evidence is kept in memory, too: as many as have a profile there (`ragguard.evidence.profiles.BUILT`)."""
 
 SCHEMA = 1
 AT_ONCE = 500

@@ -9,8 +9,8 @@ from dataclasses import replace
 
 from pydantic import BaseModel
 
-from ragguard.observing import Decision, Observers, Stage
 from ragguard.protocols import Defense
+from ragguard.retriever.observing import Decision, Observers, Stage
 from ragguard.types import GuardedResult
 
 

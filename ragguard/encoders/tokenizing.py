@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ragguard import deadline
+from ragguard import cancellation
 from ragguard.errors import EncoderError
 from ragguard.types import Vectors
 
@@ -175,7 +175,7 @@ class Splitter:
     def _cut(self, texts: Sequence[str]) -> Iterator[list[tuple[str, int]]]:
         for start in range(0, len(texts), AT_ONCE):
             block = texts[start : start + AT_ONCE]
-            deadline.check()
+            cancellation.check()
             for text, ids in zip(block, self._core(block, add_special_tokens=False), strict=True):
                 whole = len(ids) <= self._limit or len(text) < 2
                 yield [(text, len(ids))] if whole else self._pieces(text)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from ragguard.encoders import SentenceTransformerEncoder
 from ragguard.errors import InvalidInputError
-from ragguard.ngrams import DISCOUNT, KneserNey, lowercase_words
+from ragguard.language.ngrams import DISCOUNT, KneserNey, lowercase_words
 from ragguard.testing import DOCUMENTS
 
 TEXTS = [document.text for document in DOCUMENTS]

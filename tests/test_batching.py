@@ -8,10 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from ragguard import together
-from ragguard.encoders import SentenceTransformerEncoder
+from ragguard.encoders import SentenceTransformerEncoder, batching
+from ragguard.encoders.batching import Together
 from ragguard.errors import EncoderError, InvalidInputError
-from ragguard.together import Together
 from ragguard.types import Vectors
 
 
@@ -42,7 +41,7 @@ def test_those_who_wait_are_encoded_in_one_go_and_get_their_own() -> None:
         found = list(pool.map(one, map(str, range(64))))
     assert [vector.tolist() for vector in found] == [[float(i)] for i in range(64)]
     assert len(slow.batches) < 20
-    assert max(map(len, slow.batches)) <= together.MOST
+    assert max(map(len, slow.batches)) <= batching.MOST
 
 
 def test_an_error_is_that_of_its_text_alone() -> None:

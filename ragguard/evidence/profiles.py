@@ -6,17 +6,17 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ragguard.evidence import EvidenceBuilder, WindowPlan
-from ragguard.ngrams import token_starts
+from ragguard.evidence.builder import EvidenceBuilder
+from ragguard.evidence.memory_store import MemoryStore, Recent
+from ragguard.evidence.plans import WindowPlan
+from ragguard.evidence.profile import Profile
+from ragguard.language.corpus import CorpusModel
+from ragguard.language.ngrams import token_starts
+from ragguard.language.reading import intrusion_of, window_surprise
 from ragguard.protocols import Encoder, EvidenceStore
-from ragguard.signals.base import Profile
-from ragguard.signals.control_text import control_spans
-from ragguard.signals.corpus import CorpusModel
-from ragguard.signals.hidden_text import hidden_spans
-from ragguard.signals.intrusion import intruded
-from ragguard.signals.surprise import window_surprise
-from ragguard.store import MemoryStore, Recent
 from ragguard.text import folded_words
+from ragguard.text.control import control_spans
+from ragguard.text.hidden import hidden_spans
 from ragguard.types import Evidence
 
 BUILT = 10_000
@@ -79,7 +79,7 @@ class Profiles:
             spans=spans,
             vectors=windows.vectors,
             surprise=window_surprise(reading, places),
-            intrusion=intruded(reading.intrusion),
+            intrusion=intrusion_of(reading.intrusion),
             words=tuple(folded_words(text)),
             hidden=hidden_spans(text),
             control=control_spans(text),

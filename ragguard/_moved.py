@@ -1,0 +1,89 @@
+"""Import paths of version 0.1: they work for one more release, with a `DeprecationWarning` that says where things are now."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+
+MODULES = {
+    "ragguard.contested": "ragguard.retriever.contested",
+    "ragguard.deadline": "ragguard.retriever.deadline",
+    "ragguard.derived": "ragguard.calibration.derived",
+    "ragguard.function_encoder": "ragguard.encoders.function",
+    "ragguard.ngrams": "ragguard.language.ngrams",
+    "ragguard.observing": "ragguard.retriever.observing",
+    "ragguard.onnx_encoder": "ragguard.encoders.onnx",
+    "ragguard.openai_encoder": "ragguard.encoders.openai",
+    "ragguard.progress": "ragguard.retriever.progress",
+    "ragguard.same_model": "ragguard.encoders.same_model",
+    "ragguard.shown": "ragguard.text.shown",
+    "ragguard.signals.corpus": "ragguard.language.corpus",
+    "ragguard.signals.near_duplicates": "ragguard.language.near_duplicates",
+    "ragguard.signals.profiles": "ragguard.evidence.profiles",
+    "ragguard.sql_store": "ragguard.evidence.sql_store",
+    "ragguard.store": "ragguard.evidence.memory_store",
+    "ragguard.together": "ragguard.encoders.batching",
+    "ragguard.tokenizing": "ragguard.encoders.tokenizing",
+    "ragguard.vectors": "ragguard.encoders.vectors",
+}
+"""Where each module is now."""
+
+NAMES = {
+    ("ragguard.deadline", "check"): ("ragguard.cancellation", "check"),
+    ("ragguard.signals.control_text", "control_spans"): ("ragguard.text.control", "control_spans"),
+    ("ragguard.signals.corpus", "Reading"): ("ragguard.language.reading", "Reading"),
+    ("ragguard.signals.hidden_text", "hidden_spans"): ("ragguard.text.hidden", "hidden_spans"),
+    ("ragguard.signals.hidden_text", "removed_spans"): ("ragguard.text.hidden", "removed_spans"),
+    ("ragguard.signals.intrusion", "USUAL"): ("ragguard.language.reading", "HONEST_GAIN"),
+    ("ragguard.signals.intrusion", "intruded"): ("ragguard.language.reading", "intrusion_of"),
+    ("ragguard.signals.surprise", "PRIOR"): ("ragguard.language.reading", "PRIOR_TOKENS"),
+    ("ragguard.signals.surprise", "USUAL"): ("ragguard.language.reading", "PRIOR_SURPRISE"),
+    ("ragguard.signals.surprise", "window_surprise"): ("ragguard.language.reading", "window_surprise"),
+}
+"""Where each name is now that did not move with its module."""
+
+
+def moved_names(module: str) -> Callable[[str], object]:
+    """The `__getattr__` of a module that some names have left."""
+
+    def attribute(name: str) -> object:
+        if (module, name) not in NAMES:
+            raise AttributeError(f"module {module!r} has no attribute {name!r}")
+        return _warned(module, name, stacklevel=3)
+
+    return attribute
+
+
+def _warned(module: str, name: str, stacklevel: int) -> object:
+    home, now = NAMES[module, name]
+    warnings.warn(f"{module}.{name} is now {home}.{now}", DeprecationWarning, stacklevel=stacklevel)
+    return getattr(import_module(home), now)
+
+
+class _OldModules:
+    """Finds the old modules, and loads each as an empty one that passes on to where its names are now."""
+
+    def find_spec(self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None) -> ModuleSpec | None:  # noqa: ARG002
+        return ModuleSpec(name, self) if name in MODULES else None  # type: ignore[arg-type]
+
+    def create_module(self, spec: ModuleSpec) -> None:  # noqa: ARG002
+        return None
+
+    def exec_module(self, module: ModuleType) -> None:
+        old, new = module.__name__, MODULES[module.__name__]
+        warnings.warn(f"{old} is now {new}", DeprecationWarning, stacklevel=2)
+        home = import_module(new)
+
+        def attribute(name: str) -> object:
+            return _warned(old, name, stacklevel=3) if (old, name) in NAMES else getattr(home, name)
+
+        module.__doc__ = home.__doc__
+        module.__getattr__ = attribute  # type: ignore[method-assign]
+        module.__dir__ = lambda: dir(home)  # type: ignore[method-assign]
+
+
+sys.meta_path.append(_OldModules())
