@@ -4,28 +4,31 @@ OUT ?= out/demo
 VENV := .venv
 BIN := $(VENV)/bin
 INTEGRATIONS := $(wildcard integrations/*)
+# Compiled once: else each process that imports torch spends its first ten seconds on that where Python may not write beside it.
+INSTALL := $(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python
 # uv does not read pip's configuration: hand over the folder of local wheels that it may name.
 LINKS := $(shell d=$$($(PYTHON) -m pip config get global.find-links 2>/dev/null); [ -d "$$d" ] && echo "$$d")
 export HF_HUB_OFFLINE ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 export HAYSTACK_TELEMETRY_ENABLED ?= False
 
-.PHONY: setup demo test check docs bench trust mutate nightly sbom release clean
+.PHONY: setup demo test check docs bench trust mutate findings nightly sbom release clean
 
 setup: $(VENV)/.ready
 
 $(VENV)/.ready: pyproject.toml constraints.txt $(INTEGRATIONS:%=%/pyproject.toml)
 	$(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/python -m pip install --quiet uv
-	$(if $(LINKS),UV_FIND_LINKS=$(LINKS)) $(BIN)/uv pip install --quiet --python $(BIN)/python -e '.[dev]' $(INTEGRATIONS:%=-e %) -c constraints.txt
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps model2vec skeletoken
+	$(if $(LINKS),UV_FIND_LINKS=$(LINKS)) $(INSTALL) -e '.[dev]' $(INTEGRATIONS:%=-e %) -c constraints.txt
+	$(INSTALL) --no-deps model2vec skeletoken
 	touch $@
 
 demo: setup
 	$(BIN)/ragguard demo --out $(OUT)
 
+# One worker a core, up to four: each loads the model. Processes that tests start take their share of cores, too.
 test: setup
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
 
 check: setup
 	$(BIN)/ruff check .
@@ -42,11 +45,11 @@ bench: setup
 	$(BIN)/python -m benchmarks.ratios
 
 trust: setup
-	$(if $(LINKS),UV_FIND_LINKS=$(LINKS)) $(BIN)/uv pip install --quiet --python $(BIN)/python -e '.[trust]' -c constraints.txt
+	$(if $(LINKS),UV_FIND_LINKS=$(LINKS)) $(INSTALL) -e '.[trust]' -c constraints.txt
 	$(BIN)/python -m benchmarks.trust --out $(OUT)
 
 mutate: setup
-	$(if $(LINKS),UV_FIND_LINKS=$(LINKS)) $(BIN)/uv pip install --quiet --python $(BIN)/python -e '.[mutation]' -c constraints.txt
+	$(if $(LINKS),UV_FIND_LINKS=$(LINKS)) $(INSTALL) -e '.[mutation]' -c constraints.txt
 	$(BIN)/python -m benchmarks.mutation
 
 # What is published: source and wheel of every package, checked, and installed where nothing else is.
@@ -64,10 +67,14 @@ sbom: release
 	$(BIN)/uv tool run --from cyclonedx-bom cyclonedx-py environment --pyproject pyproject.toml --mc-type library \
 		--output-reproducible --output-file out/release/sbom.cdx.json out/release/venv/bin/python
 
+findings:
+	for each in findings/*.sh; do bash $$each || exit 1; done
+
 nightly: setup
-	$(if $(LINKS),UV_FIND_LINKS=$(LINKS)) $(BIN)/uv pip install --quiet --python $(BIN)/python -e '.[mutation,ray,stores]' -c constraints.txt
+	$(if $(LINKS),UV_FIND_LINKS=$(LINKS)) $(INSTALL) -e '.[mutation,ray,stores]' -c constraints.txt
 	$(BIN)/python -m pytest tests/test_ingest.py -k ray
 	$(BIN)/python -m pytest integrations -m heavy
+	$(BIN)/python -m pytest -m measurement
 	$(BIN)/python -m benchmarks.run --out out/nightly closed_form latency sql_store
 	$(BIN)/python -m benchmarks.ratios --fresh out/nightly
 	$(BIN)/python -m benchmarks.mutation --out out/nightly

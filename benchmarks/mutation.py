@@ -23,11 +23,20 @@ LEAST = 0.85
 `strict` of a zip whose sides are equally long, the letter case of SQL, a type code of arrays, the indent of a file."""
 
 AUDIT = ("tests/test_audit.py", "-k", "not command and not processes and not flipped")
+RETRIEVER = (
+    "tests/test_retriever.py",
+    "tests/test_retriever_ways.py",
+    "tests/test_contested.py::test_the_guarded_result_says_so_and_points_into_the_original_text",
+    "tests/test_query_findings.py",
+    "-k",
+    "not trigger and not event_loop and not hangs and not many_threads",
+)
 QUARANTINE = ("tests/test_quarantine_parts.py", "tests/test_quarantine.py", "-k", "not postgresql and not browser")
 
 GROUPS: Mapping[str, Mapping[str, Sequence[str]]] = {
     "decisions": {
         "defenses/base": ("tests/test_defense_base.py",),
+        "defenses/acting": ("tests/test_calibrated_parts.py",),
         "defenses/calibrated": ("tests/test_calibrated_parts.py",),
         "defenses/quarantined": ("tests/test_quarantine_parts.py",),
         "defenses/quota": ("tests/test_quota.py", "-k", "not no_attacker and not adds and not isolated"),
@@ -40,18 +49,14 @@ GROUPS: Mapping[str, Mapping[str, Sequence[str]]] = {
         "audit/replay": AUDIT,
         "gate/gate": ("tests/test_gate.py",),
         "gate/verdicts": ("tests/test_gate.py",),
-        "retriever": (
-            "tests/test_retriever.py",
-            "tests/test_retriever_ways.py",
-            "tests/test_contested.py::test_the_guarded_result_says_so_and_points_into_the_original_text",
-            "tests/test_query_findings.py",
-            "-k",
-            "not trigger and not event_loop and not hangs and not many_threads",
-        ),
+        "retriever/accounting": RETRIEVER,
+        "retriever/guard": RETRIEVER,
+        "retriever/guarded_retriever": RETRIEVER,
     },
     "calibration": {
-        "calibration": ("tests/test_calibration.py",),
-        "derived": ("tests/test_derived.py", "-k", "not echo"),
+        "calibration/drift": ("tests/test_calibration.py",),
+        "calibration/thresholds": ("tests/test_calibration.py",),
+        "calibration/derived": ("tests/test_derived.py", "-k", "not echo"),
     },
     "persistence": {
         "defenses/saved": ("tests/test_saved_guard.py",),
@@ -60,12 +65,13 @@ GROUPS: Mapping[str, Mapping[str, Sequence[str]]] = {
         "provenance/ledger": ("tests/test_manifest_parts.py",),
         "provenance/manifest": ("tests/test_manifest_parts.py",),
         "provenance/verifying": ("tests/test_manifest_parts.py",),
+        "quarantine/chain": QUARANTINE,
         "quarantine/quarantine": QUARANTINE,
         "quarantine/records": QUARANTINE,
         "quarantine/tables": QUARANTINE,
         "audit/log": AUDIT,
         "audit/record": AUDIT,
-        "sql_store": ("tests/test_sql_store_rows.py",),
+        "evidence/sql_store": ("tests/test_sql_store_rows.py",),
     },
 }
 """Modules, and of each the quickest tests, as arguments of pytest: the whole suite takes too long to be run for every mutant."""
@@ -73,7 +79,7 @@ GROUPS: Mapping[str, Mapping[str, Sequence[str]]] = {
 TESTS = {name: tests for modules in GROUPS.values() for name, tests in modules.items()}
 
 SOURCES = Path(__file__).parents[1]
-BESIDE = ("benchmarks", "docs", "examples", "tests")
+BESIDE = ("benchmarks", "conftest.py", "docs", "examples", "tests")
 """What the tests need beside the package."""
 
 CONFIG = r"""[mutmut]

@@ -33,6 +33,7 @@ MODULES = {
 """Where each module is now."""
 
 NAMES = {
+    ("ragguard.attacks.flips", "Writer"): ("ragguard.attacks.triggers", "Writer"),
     ("ragguard.deadline", "check"): ("ragguard.cancellation", "check"),
     ("ragguard.signals.control_text", "control_spans"): ("ragguard.text.control", "control_spans"),
     ("ragguard.signals.corpus", "Reading"): ("ragguard.language.reading", "Reading"),

@@ -117,15 +117,15 @@ def _packages() -> Iterator[Finding]:
     """What is installed, of the versions that are asked for; an extra counts where all of it is there."""
     extras = [name for name in metadata(DISTRIBUTION).get_all("Provides-Extra") or () if name not in NOT_TOLD]
     needed = {name: _needed(name) for name in extras}
-    there = [name for name in extras if all(_installed(one) for one in needed[name])]
+    there = [name for name in extras if all(_installed(requirement) for requirement in needed[name])]
     core = _needed("")
     bad = [
-        f"{one.name} {_installed(one) or 'is missing'}, needs {one.specifier}"
-        for one in dict.fromkeys([*core, *(one for name in there for one in needed[name])])
-        if not one.specifier.contains(_installed(one) or "0", prereleases=True)
+        f"{requirement.name} {_installed(requirement) or 'is missing'}, needs {requirement.specifier}"
+        for requirement in dict.fromkeys([*core, *(requirement for name in there for requirement in needed[name])])
+        if not requirement.specifier.contains(_installed(requirement) or "0", prereleases=True)
     ]
-    told = ", ".join(f"{name} {version(name)}" for name in ("sentence-transformers", "torch", "faiss-cpu") if _version(name))
-    what = f"RAGGuard {version(DISTRIBUTION)} with {told}; extras: {', '.join(there) or 'none'}"
+    versions = ", ".join(f"{name} {version(name)}" for name in ("sentence-transformers", "torch", "faiss-cpu") if _version(name))
+    what = f"RAGGuard {version(DISTRIBUTION)} with {versions}; extras: {', '.join(there) or 'none'}"
     if bad:
         yield Finding("packages", "problem", "; ".join(bad), f"Run: pip install --upgrade {DISTRIBUTION}")
         return
@@ -136,15 +136,16 @@ def _packages() -> Iterator[Finding]:
 def _needed(extra: str) -> list[Requirement]:
     """What an extra needs, or without one the package itself; an extra that names others has theirs."""
     every = [Requirement(line) for line in requires(DISTRIBUTION) or ()]
-    mine = [one for one in every if one.marker is None or one.marker.evaluate({"extra": extra})]
+    needed = [requirement for requirement in every if requirement.marker is None or requirement.marker.evaluate({"extra": extra})]
     if extra:
-        mine = [one for one in mine if one.marker and not one.marker.evaluate({"extra": ""})]
-    inner = [found for one in mine if one.name == DISTRIBUTION for name in one.extras for found in _needed(name)]
-    return [*(one for one in mine if one.name != DISTRIBUTION), *inner]
+        needed = [requirement for requirement in needed if requirement.marker and not requirement.marker.evaluate({"extra": ""})]
+    further = [name for requirement in needed if requirement.name == DISTRIBUTION for name in requirement.extras]
+    inner = [requirement for name in further for requirement in _needed(name)]
+    return [*(requirement for requirement in needed if requirement.name != DISTRIBUTION), *inner]
 
 
-def _installed(one: Requirement) -> str:
-    return _version(one.name)
+def _installed(requirement: Requirement) -> str:
+    return _version(requirement.name)
 
 
 def _version(name: str) -> str:
@@ -166,8 +167,8 @@ def _model(name: str | None, encoder: Encoder) -> Iterator[Finding]:
         f"fingerprint {encoder.name}"
     )
     if near <= far:
-        said = f"{what}; it finds {SENTENCES[2]!r} as near to {SENTENCES[0]!r} as {SENTENCES[1]!r}"
-        yield Finding("model", "problem", said, "Its weights are damaged or untrained: install it again, or name another.")
+        message = f"{what}; it finds {SENTENCES[2]!r} as near to {SENTENCES[0]!r} as {SENTENCES[1]!r}"
+        yield Finding("model", "problem", message, "Its weights are damaged or untrained: install it again, or name another.")
     else:
         yield Finding("model", "ok", what)
 
@@ -199,25 +200,28 @@ def _device(encoder: Encoder) -> Iterator[Finding]:
 
 
 def _calibration(path: Path, saved: SavedGuard, encoder: Encoder | None) -> Iterator[Finding]:
-    found = summary(saved)
+    calibration = summary(saved)
     changed = datetime.fromtimestamp(path.stat().st_mtime, tz=timezone.utc).date()
-    asked = f"{found.fitted + found.queries} {'derived' if found.derived else 'clean'} queries"
-    what = f"{path}, file of {changed}: {asked} over {found.documents} texts, for up to {found.k} results. {found.promise}"
-    if encoder and encoder.name != found.encoder:
-        said = f"{path} was calibrated with another model: fingerprint {found.encoder}, this one has {encoder.name}"
-        yield Finding("calibration", "problem", said, "Name that model with --model, or run ragguard calibrate with this one.")
-    elif found.policy == "flag":
+    queries = f"{calibration.fitted + calibration.queries} {'derived' if calibration.derived else 'clean'} queries"
+    what = (
+        f"{path}, file of {changed}: {queries} over {calibration.documents} texts, for up to {calibration.k} results. "
+        f"{calibration.promise}"
+    )
+    if encoder and encoder.name != calibration.encoder:
+        message = f"{path} was calibrated with another model: fingerprint {calibration.encoder}, this one has {encoder.name}"
+        yield Finding("calibration", "problem", message, "Name that model with --model, or run ragguard calibrate with this one.")
+    elif calibration.policy == "flag":
         yield Finding(
             "calibration", "note", what, "Its policy is to flag: what is suspicious is told, and returned all the same."
         )
     else:
-        yield Finding("calibration", "note" if found.derived else "ok", what)
+        yield Finding("calibration", "note" if calibration.derived else "ok", what)
 
 
 def _corpus(path: Path, saved: SavedGuard | None) -> Iterator[Finding]:
     documents = load_documents(path)
     texts = judgeable(documents)
-    sources = sum("source" in one.metadata for one in documents)
+    sources = sum("source" in document.metadata for document in documents)
     what = f"{path}: {len(documents)} documents, {sources} of them with a source"
     if not texts:
         yield Finding("corpus", "problem", f"{path} has no document that can be judged", "Give JSON lines with text.")
@@ -226,8 +230,10 @@ def _corpus(path: Path, saved: SavedGuard | None) -> Iterator[Finding]:
         yield Finding("corpus", "note", f"{path}: {unfit} documents are too long to be judged", "Split them: none is returned.")
     count, name = corpus_hash(texts)
     if saved and saved.calibration.corpus and (count, name) != (saved.calibration.documents, saved.calibration.corpus):
-        said = f"{what}; not the corpus of the calibration, which had {saved.calibration.documents} texts where this has {count}"
-        yield Finding("corpus", "note", said, "If it only grew, go on; calibrate again when it has changed much.")
+        message = (
+            f"{what}; not the corpus of the calibration, which had {saved.calibration.documents} texts where this has {count}"
+        )
+        yield Finding("corpus", "note", message, "If it only grew, go on; calibrate again when it has changed much.")
     else:
         yield Finding("corpus", "ok", what)
 
@@ -243,10 +249,13 @@ def _store(database: str, encoder: Encoder | None) -> Iterator[Finding]:
     with SQLStore(database) as store:
         store.check_writable()
         kept = store.kept()
-        told = "; ".join(f"{one.kind}: {one.texts:,} texts, {one.megabytes:,.1f} MB" for one in kept) or "nothing"
-        what = f"{store.name} opens, can be written to, and holds {told}"
-        if encoder and f"{encoder.name}|{Profiles.plan.key}" not in {one.kind for one in kept}:
-            said = f"{what}; nothing that the default guard needs of this model, so queries compute it as they come"
-            yield Finding("store", "note", said, f"Run: ragguard ingest CORPUS --store {store.name}")
+        contents = (
+            "; ".join(f"{evidence.kind}: {evidence.texts:,} texts, {evidence.megabytes:,.1f} MB" for evidence in kept)
+            or "nothing"
+        )
+        what = f"{store.name} opens, can be written to, and holds {contents}"
+        if encoder and f"{encoder.name}|{Profiles.plan.key}" not in {evidence.kind for evidence in kept}:
+            message = f"{what}; nothing that the default guard needs of this model, so queries compute it as they come"
+            yield Finding("store", "note", message, f"Run: ragguard ingest CORPUS --store {store.name}")
         else:
             yield Finding("store", "ok", what)

@@ -84,8 +84,8 @@ class DenseIndex:
             EncoderError: If the encoder fails.
         """
         fresh: dict[str, Document] = {}
-        for given in _documents(documents):
-            document = Document(given.id, canonical(given.text).text, given.metadata)
+        for original in _documents(documents):
+            document = Document(original.id, canonical(original.text).text, original.metadata)
             if not words(document.text):
                 raise InvalidInputError(f"document {document.id!r} has no words; leave it out of the corpus")
             if not self._is_known(document, fresh.get(document.id)):
@@ -221,12 +221,12 @@ class _FaissRows:
         self._index.remove_ids(self._faiss.IDSelectorBatch(gone))
 
     def take(self, rows: NDArray[np.int64]) -> Vectors:
-        found: Vectors = self._index.reconstruct_batch(rows)
-        return found
+        vectors: Vectors = self._index.reconstruct_batch(rows)
+        return vectors
 
     def nearest(self, vector: Vectors, k: int) -> NDArray[np.int64]:
-        found: NDArray[np.int64] = self._index.search(vector[None, :], k)[1][0]
-        return found
+        rows: NDArray[np.int64] = self._index.search(vector[None, :], k)[1][0]
+        return rows
 
 
 class _TorchRows:
@@ -244,19 +244,19 @@ class _TorchRows:
         self._vectors = self._vectors[self._torch.from_numpy(rows).to(self._device)]
 
     def take(self, rows: NDArray[np.int64]) -> Vectors:
-        found: Vectors = self._vectors[self._torch.from_numpy(rows).to(self._device)].cpu().numpy()
-        return found
+        vectors: Vectors = self._vectors[self._torch.from_numpy(rows).to(self._device)].cpu().numpy()
+        return vectors
 
     def nearest(self, vector: Vectors, k: int) -> NDArray[np.int64]:
         query = self._torch.from_numpy(vector).to(self._device)
-        found: NDArray[np.int64] = (self._vectors @ query).topk(k).indices.cpu().numpy()
-        return found
+        rows: NDArray[np.int64] = (self._vectors @ query).topk(k).indices.cpu().numpy()
+        return rows
 
 
-def _documents(given: object) -> Sequence[Document]:
-    if not isinstance(given, Sequence) or not all(isinstance(one, Document) for one in given):
-        raise InvalidInputError(f"expected a sequence of Document, not {given!r:.200}")
-    return given
+def _documents(documents: object) -> Sequence[Document]:
+    if not isinstance(documents, Sequence) or not all(isinstance(document, Document) for document in documents):
+        raise InvalidInputError(f"expected a sequence of Document, not {documents!r:.200}")
+    return documents
 
 
 def _backend(backend: str, device: str | None, dimension: int) -> _Rows:

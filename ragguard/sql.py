@@ -57,7 +57,7 @@ class Database:
             StoreError: If the database cannot be opened or made, or is of another version.
         """
         self._content, self._advice, self._durable = content, advice, durable
-        self.engine, self._process = self._made(database), os.getpid()
+        self.engine, self._process = self._engine_for(database), os.getpid()
         self.dialect = self.engine.dialect.name
         self.name = self.engine.url.difference_update_query(SECRETS).render_as_string()
         tables = about.metadata
@@ -122,7 +122,7 @@ class Database:
         """Close all connections; using the database again opens new ones."""
         self.engine.dispose()
 
-    def _made(self, database: str) -> sa.Engine:
+    def _engine_for(self, database: str) -> sa.Engine:
         try:
             url = sa.make_url(database) if "://" in database else sa.URL.create("sqlite", database=database)
             dialect = url.get_dialect()

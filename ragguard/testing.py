@@ -208,9 +208,9 @@ class SignalContract(ABC):
     @pytest.mark.parametrize("query", [QUERY, "?!", "the of", " ".join(f"word{i}" for i in range(300))])
     def test_one_finite_number_for_each_candidate(self, query: str) -> None:
         """Whatever is asked."""
-        found = self.make_signal()(self.candidates(query))
-        assert found.shape == (len(DOCUMENTS),)
-        assert np.isfinite(found).all()
+        scores = self.make_signal()(self.candidates(query))
+        assert scores.shape == (len(DOCUMENTS),)
+        assert np.isfinite(scores).all()
 
     def test_one_candidate_will_do(self) -> None:
         """Also one without a word that anybody reads."""
@@ -272,12 +272,12 @@ class AttackContract(ABC):
     def test_keeps_to_its_budget_and_tags_what_it_makes(self) -> None:
         """As many documents for each target as are allowed, with ids of their own and a source."""
         attack = self.make_attack()
-        made = attack(self.targets, Budget(documents=1))
-        assert len({document.id for document in made}) == len(made)
-        assert {document.metadata[TARGET] for document in made} <= {EVERY_TARGET, *(target.id for target in self.targets)}
-        assert len(made) <= len(self.targets)
-        assert all(words(document.text) for document in made)
-        assert all(document.metadata["family"] == attack.family for document in made)
+        poisoned = attack(self.targets, Budget(documents=1))
+        assert len({document.id for document in poisoned}) == len(poisoned)
+        assert {document.metadata[TARGET] for document in poisoned} <= {EVERY_TARGET, *(target.id for target in self.targets)}
+        assert len(poisoned) <= len(self.targets)
+        assert all(words(document.text) for document in poisoned)
+        assert all(document.metadata["family"] == attack.family for document in poisoned)
 
     def test_same_seed_same_documents(self) -> None:
         """All randomness comes from the seed."""
@@ -285,10 +285,10 @@ class AttackContract(ABC):
 
     def test_succeeds_where_nothing_defends(self) -> None:
         """Its documents are found: else there is nothing to defend against."""
-        made = self.make_attack()(self.targets, Budget(1))
+        poisoned = self.make_attack()(self.targets, Budget(1))
         index = DenseIndex(self.encoder())
-        index.add([document for document in DOCUMENTS if document.id not in {one.id for one in made}])
-        index.add(made)
+        index.add([document for document in DOCUMENTS if document.id not in {poison.id for poison in poisoned}])
+        index.add(poisoned)
         for target in self.targets:
-            found = [hit.document for hit in index.retrieve(self.make_attack().asked(target), 3)]
-            assert any(document in found for document in made)
+            retrieved = [hit.document for hit in index.retrieve(self.make_attack().asked(target), 3)]
+            assert any(document in retrieved for document in poisoned)

@@ -19,7 +19,8 @@ def encoder() -> SentenceTransformerEncoder:
     """The real model, loaded once."""
     import torch
 
-    torch.set_num_threads(min(2, os.cpu_count() or 1))
+    if "OMP_NUM_THREADS" not in os.environ:  # `make test` shares the cores among workers
+        torch.set_num_threads(min(2, os.cpu_count() or 1))
     return SentenceTransformerEncoder.offline(progress=False)
 
 

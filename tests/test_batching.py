@@ -13,6 +13,8 @@ from ragguard.encoders.batching import Together
 from ragguard.errors import EncoderError, InvalidInputError
 from ragguard.types import Vectors
 
+pytestmark = pytest.mark.embeds
+
 
 class Slow:
     """Tells what it was asked for at a time."""

@@ -14,6 +14,8 @@ from ragguard.encoders import OFFLINE_SHA256, SentenceTransformerEncoder, offlin
 from ragguard.errors import EncoderError, InvalidInputError, ModelIntegrityError
 from ragguard.protocols import Encoder
 
+pytestmark = pytest.mark.embeds
+
 LONG = " ".join(f"Sentence number {i} speaks of rivers, bridges and trade." for i in range(60))
 
 

@@ -144,7 +144,8 @@ def test_no_observer_changes_delays_or_prevents_an_answer(observer: Any, caplog:
     observers.flush(0.5)
     assert len(seen) + observers.lost + observers.failed >= 20
     assert seen
-    assert sum("failed" in one.message or "too slow" in one.message for one in caplog.records) <= 2  # said once, not twenty times
+    warnings = [record.message for record in caplog.records]
+    assert len(warnings) == len(set(warnings)) <= 4  # each said once for each observer, not twenty times
     assert observers.lost + observers.failed > 0
 
 

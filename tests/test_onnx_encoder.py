@@ -22,6 +22,8 @@ from ragguard.evaluation import models
 from ragguard.protocols import Encoder
 from ragguard.retriever import deadline
 
+pytestmark = pytest.mark.embeds
+
 LONG = " ".join(f"Sentence number {i} speaks of rivers, bridges and trade." for i in range(60))
 TEXTS = ["Boats.", "before [MASK] and [SEP] after", "Bonds fell in \u6771\u4eac on Friday.", LONG]
 

@@ -21,6 +21,7 @@ MEASURED = {
 TOLERANCE = 0.1
 
 
+@pytest.mark.measurement
 def test_the_paper_s_defense_falls_to_repetition_as_measured(data: Path, encoder: SentenceTransformerEncoder) -> None:
     rows = paper_rows.rows(data / "nq_dev", paper_rows.ragpart_systems, CachedEncoder(encoder))
     for name, (*attack_rates, clean) in MEASURED.items():

@@ -222,7 +222,7 @@ def test_what_is_no_yardstick_is_refused(documents: Any, settings: GateSettings,
 def test_documents_are_read_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Texts beyond the sample are not kept: of a corpus of any size, no more than a block and the sample are alive."""
     monkeypatch.setattr("ragguard.gate.gate.SAMPLE", 60)
-    monkeypatch.setattr("ragguard.text.KEPT_LENGTH", 0)  # of canonical forms
+    monkeypatch.setattr("ragguard.text.canonical_form.KEPT_LENGTH", 0)  # of canonical forms
     alive: Counter[str] = Counter()
 
     class Counted(str):

@@ -16,6 +16,8 @@ from ragguard.evaluation import datasets
 from ragguard.evidence import WindowPlan
 from ragguard.text import windows
 
+pytestmark = pytest.mark.embeds
+
 TEXTS = [document.text for document in datasets.load(DATA).documents]
 
 

@@ -78,22 +78,22 @@ class EvadeGate(Attack):
         honest = list(self._retriever.retrieve(target.query, self._k))
         query = encode_one_query(self._encoder, target.query)
         while True:
-            yield self._found(target.query, query, honest, generator)
+            yield self._search(target.query, query, honest, generator)
 
-    def _found(self, query: str, vector: Vectors, honest: Sequence[Hit], generator: np.random.Generator) -> str:
+    def _search(self, query: str, vector: Vectors, honest: Sequence[Hit], generator: np.random.Generator) -> str:
         sources = [_words(hit.document.text) for hit in honest]
         bar = honest[-1].score if len(honest) == self._k else -1.0
         first = _arranged(_words(query))
         best, trigger, carrier, best_value = "", first[0], self._carrier(generator), -np.inf
         for call in range(self._calls):
-            mine, its = first[call] if call < len(first) else _moved(trigger, sources, generator), carrier
+            arrangement, passage = first[call] if call < len(first) else _moved(trigger, sources, generator), carrier
             if call >= len(first) and generator.random() < OTHER_CARRIER:
-                its = self._carrier(generator)
-            text = " ".join(its if word is None else word for word in mine)
+                passage = self._carrier(generator)
+            text = " ".join(passage if word is None else word for word in arrangement)
             near = float(encode_documents(self._encoder, [text])[0] @ vector)
             value = min(near - bar, 0.0) / NEAR - max(self._excess(text), 0.0)
             if value > best_value:
-                best, trigger, carrier, best_value = text, mine, its, value
+                best, trigger, carrier, best_value = text, arrangement, passage, value
             if near > bar and value == 0:
                 break
         return best
@@ -116,17 +116,17 @@ def _arranged(query: list[str]) -> list[Arranged]:
 
 def _moved(trigger: Arranged, sources: Sequence[list[str]], generator: np.random.Generator) -> Arranged:
     """One to three random changes: two words, or a word and the passage, exchanged; a word taken out; a phrase put in."""
-    made = list(trigger)
+    arrangement = list(trigger)
     for _ in range(int(generator.integers(1, 4))):
-        kind, row = int(generator.integers(3)), int(generator.integers(len(made)))
+        kind, row = int(generator.integers(3)), int(generator.integers(len(arrangement)))
         if kind == 0 or not sources:
-            other = int(generator.integers(len(made)))
-            made[row], made[other] = made[other], made[row]
+            other = int(generator.integers(len(arrangement)))
+            arrangement[row], arrangement[other] = arrangement[other], arrangement[row]
         elif kind == 1:
-            if len(made) > 2 and made[row] is not None:
-                del made[row]
+            if len(arrangement) > 2 and arrangement[row] is not None:
+                del arrangement[row]
         else:
             source = sources[int(generator.integers(len(sources)))]
             start, length = int(generator.integers(len(source))), int(generator.integers(1, LONGEST_PHRASE + 1))
-            made[row:row] = source[start : start + length]
-    return made
+            arrangement[row:row] = source[start : start + length]
+    return arrangement

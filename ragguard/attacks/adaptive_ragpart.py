@@ -52,10 +52,10 @@ class RepeatAgainstRAGPart(Attack):
         carrier = [text[span.start : span.end] for span in words(text)]
         trigger = [query[span.start : span.end] for span in words(query)]
         total = len(carrier) + self._copies * len(trigger)
-        made: list[str] = []
+        sequence: list[str] = []
         for copy in range(self._copies):
             fragment = copy * self._n // self._copies
-            while carrier and len(made) < fragment * total // self._n:
-                made.append(carrier.pop(0))
-            made += trigger
-        return " ".join(made + carrier)
+            while carrier and len(sequence) < fragment * total // self._n:
+                sequence.append(carrier.pop(0))
+            sequence += trigger
+        return " ".join(sequence + carrier)

@@ -71,15 +71,15 @@ class CausalLanguageModel:
         with torch.no_grad():
             logs = torch.log_softmax(self._model(torch.tensor([[start, *ids]])).logits[0, -1].float(), dim=-1)
         before = str(tokenizer.decode(ids))
-        found: dict[str, float] = {}
+        log_probabilities: dict[str, float] = {}
         for i in logs.topk(8 * LIKELY).indices.tolist():
             word = str(tokenizer.decode([*ids, i]))[len(before) :]
-            if (word[:1].isspace() or not words) and word.strip().isalnum() and len(found) < LIKELY:
-                found[word.strip()] = float(logs[i])
+            if (word[:1].isspace() or not words) and word.strip().isalnum() and len(log_probabilities) < LIKELY:
+                log_probabilities[word.strip()] = float(logs[i])
         for word in wanted:
             first = tokenizer(f"{' ' if words else ''}{word}", add_special_tokens=False)["input_ids"][0]
-            found[word] = float(logs[first])
-        return found
+            log_probabilities[word] = float(logs[first])
+        return log_probabilities
 
 
 class AdversarialDecoding(PlantedAttack):
@@ -162,8 +162,8 @@ class AdversarialDecoding(PlantedAttack):
 
     def _subject(self, query: str) -> list[str]:
         """The query's words, and the rarest ones of the passage that shares most with it."""
-        asked = [word for word in dict.fromkeys(lowercase_words(query)) if word.isalnum()]
-        weights = [sum(self._rarity[word] for word in asked if word in words) for words in self._passages_words]
+        query_words = [word for word in dict.fromkeys(lowercase_words(query)) if word.isalnum()]
+        weights = [sum(self._rarity[word] for word in query_words if word in words) for words in self._passages_words]
         near = self._passages_words[int(np.argmax(weights))]
         rare = sorted((word for word in near if word.isalpha()), key=lambda word: (-self._rarity[word], word))
-        return list(dict.fromkeys([*asked, *rare[:LIKELY]]))
+        return list(dict.fromkeys([*query_words, *rare[:LIKELY]]))

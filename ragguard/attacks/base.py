@@ -120,11 +120,11 @@ class Attack(ABC):
         Raises:
             InvalidInputError: If the attack cannot make what the budget allows, or exceeds it.
         """
-        made = []
+        documents = []
         for number, target in enumerate(targets, 1):
             step(f"{self.name}: writing for query {number} of {len(targets)}")
-            made += self._tagged(self.craft(target, self._generator(target.id)), budget, target.id)
-        return made
+            documents += self._tagged(self.craft(target, self._generator(target.id)), budget, target.id)
+        return documents
 
     def asked(self, target: Target) -> str:
         """The query as the victim asks it; a backdoor is attacked only when its trigger is in the query."""
@@ -138,21 +138,21 @@ class Attack(ABC):
         digest = hashlib.sha256(name.encode()).digest()
         return np.random.default_rng([self._seed, int.from_bytes(digest[:8], "big")])
 
-    def _tagged(self, made: Iterable[str | Document], budget: Budget, target: str) -> list[Document]:
-        found = list(islice(made, budget.documents))
-        if len(found) < (1 if self.threat.edits else budget.documents):  # there may be fewer documents to edit
+    def _tagged(self, crafted: Iterable[str | Document], budget: Budget, target: str) -> list[Document]:
+        drafts = list(islice(crafted, budget.documents))
+        if len(drafts) < (1 if self.threat.edits else budget.documents):  # there may be fewer documents to edit
             raise InvalidInputError(
-                f"attack {self.name!r} made {len(found)} of {budget.documents} documents for {target!r}; "
+                f"attack {self.name!r} made {len(drafts)} of {budget.documents} documents for {target!r}; "
                 f"ask for fewer, or give it more to write with"
             )
         tags = {"attack": self.name, "family": self.family, TARGET: target}
         documents = []
-        for number, one in enumerate(found):
+        for number, draft in enumerate(drafts):
             source = f"attacker/{self.name}/{number % self.threat.sources}"
             document = (
-                replace(one, metadata={**one.metadata, **tags})
-                if isinstance(one, Document)
-                else Document(f"poison/{self.name}/{target}/{number}", one, {"source": source, **tags})
+                replace(draft, metadata={**draft.metadata, **tags})
+                if isinstance(draft, Document)
+                else Document(f"poison/{self.name}/{target}/{number}", draft, {"source": source, **tags})
             )
             if budget.tokens is not None and (count := len(words(document.text))) > budget.tokens:
                 raise InvalidInputError(
@@ -168,8 +168,8 @@ class UniversalAttack(Attack):
     def __call__(self, targets: Sequence[Target], budget: Budget, step: Callable[[str], None] = lambda _: None) -> list[Document]:
         """`budget.documents` documents in all, each aimed at every target; otherwise as `Attack`."""
         step(f"{self.name}: writing for all {len(targets)} queries")
-        made = self.craft_for_all(targets, budget.documents, self._generator(EVERY_TARGET))
-        return self._tagged(made, budget, EVERY_TARGET)
+        crafted = self.craft_for_all(targets, budget.documents, self._generator(EVERY_TARGET))
+        return self._tagged(crafted, budget, EVERY_TARGET)
 
     def craft(self, target: Target, generator: np.random.Generator) -> Iterator[str]:
         """Texts against one target alone."""

@@ -7,9 +7,10 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from ragguard.attacks.base import Target, ThreatModel, UniversalAttack
-from ragguard.attacks.flips import CALLS, Template, WhiteBox, WhiteBoxEncoder, Writer
+from ragguard.attacks.flips import CALLS, Template, WhiteBox, WhiteBoxEncoder
 from ragguard.attacks.gaslite import ascend
 from ragguard.attacks.kept import Cache
+from ragguard.attacks.triggers import Writer
 from ragguard.checks import positive
 from ragguard.encoders.vectors import encode_one_query
 from ragguard.errors import InvalidInputError

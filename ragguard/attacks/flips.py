@@ -17,9 +17,8 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from ragguard.attacks.kept import Cache, kept
+from ragguard._moved import moved_names
 from ragguard.attacks.planted import Place, plant
-from ragguard.checks import positive
 from ragguard.encoders.vectors import encode_documents
 from ragguard.errors import InvalidInputError
 from ragguard.protocols import Encoder
@@ -107,8 +106,8 @@ class WhiteBox:
         texts = [token.lstrip("▁Ġ") for token in self._tokenizer.convert_ids_to_tokens(range(len(self._tokenizer)))]
         known = [i for i, text in enumerate(texts) if text.isascii() and text.isalnum()]
         read = self._tokenizer([f"a {texts[i]}" for i in known], add_special_tokens=False)["input_ids"]
-        found = {texts[i]: i for i, tokens in zip(known, read, strict=True) if len(tokens) == 2 and tokens[1] == i}
-        return np.fromiter(found.values(), dtype=np.int64), tuple(found)
+        ids = {texts[i]: i for i, tokens in zip(known, read, strict=True) if len(tokens) == 2 and tokens[1] == i}
+        return np.fromiter(ids.values(), dtype=np.int64), tuple(ids)
 
     def gains(self, texts: Sequence[str], gaps: Sequence[Sequence[Span]], goal: Vectors) -> NDArray[np.float32]:
         """First-order estimate of what each word adds to a text's inner product with the goal, in each gap.
@@ -197,11 +196,11 @@ class Search:
         if not candidates:
             return False
         texts = [self._template.fill(candidate) for candidate in candidates]
-        found = encode_documents(self._box.encoder, texts) @ self._goal
-        first = int(np.argmax(found))
-        if found[first] <= self.similarity:
+        similarities = encode_documents(self._box.encoder, texts) @ self._goal
+        first = int(np.argmax(similarities))
+        if similarities[first] <= self.similarity:
             return False
-        self.best, self.similarity = candidates[first], float(found[first])
+        self.best, self.similarity = candidates[first], float(similarities[first])
         return True
 
     def gains(self, around: Sequence[Words]) -> NDArray[np.float32] | None:
@@ -255,48 +254,4 @@ def replaced(trigger: Words, position: int, word: str) -> Words:
     return (*trigger[:position], word, *trigger[position + 1 :])
 
 
-class Writer:
-    """Writes triggers with one strategy and budget, each once."""
-
-    def __init__(self, box: WhiteBox, strategy: Strategy, *, calls: int, cache: Cache | None) -> None:
-        """Configure.
-
-        Args:
-            box: The encoder.
-            strategy: How words are searched for.
-            calls: Texts encoded for each trigger; a gradient counts as three.
-            cache: Keeps triggers between runs.
-
-        Raises:
-            InvalidInputError: If `calls` is below 1.
-        """
-        self._box, self._strategy, self._calls, self._cache = box, strategy, positive(calls, "calls"), cache
-
-    def __call__(self, template: Template, goal: Vectors, generator: np.random.Generator, start: Words | None = None) -> str:
-        """A trigger for a template: words separated by spaces.
-
-        Args:
-            template: What the words go into.
-            goal: What the text should resemble, shape (d,).
-            generator: Of everything random, random first words included.
-            start: The first words; None draws them from the vocabulary.
-        """
-        seed = int(generator.integers(2**63))
-        settings = [
-            self._strategy.__qualname__,
-            self._calls,
-            self._box.encoder.name,
-            template.pieces,
-            template.order,
-            start,
-            seed,
-        ]
-
-        def make() -> str:
-            own = np.random.default_rng(seed)
-            first = start or tuple(own.choice(self._box.vocabulary[1], max(template.order) + 1).tolist())
-            search = Search(self._box, template, goal, first, self._calls)
-            self._strategy(search, own)
-            return " ".join(search.best)
-
-        return kept(self._cache, settings, make, goal=goal.tobytes())
+__getattr__ = moved_names(__name__)

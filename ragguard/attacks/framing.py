@@ -37,5 +37,6 @@ class Framing(Attack):
 
     def craft(self, target: Target, generator: np.random.Generator) -> Iterator[str]:
         """A near-copy of each relevant document in turn; none without relevant documents."""
-        for copies in zip(*(reworded(misanswered(one.text, target), generator) for one in target.relevant), strict=False):
+        rewordings = [reworded(misanswered(document.text, target), generator) for document in target.relevant]
+        for copies in zip(*rewordings, strict=False):
             yield from copies

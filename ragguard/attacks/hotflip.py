@@ -15,12 +15,12 @@ from ragguard.attacks.flips import (
     Template,
     WhiteBox,
     WhiteBoxEncoder,
-    Writer,
     flip,
     shortened,
 )
 from ragguard.attacks.kept import Cache
 from ragguard.attacks.planted import Place, PlantedAttack
+from ragguard.attacks.triggers import Writer
 from ragguard.checks import positive
 from ragguard.encoders.vectors import encode_one_query
 from ragguard.types import Document

@@ -91,8 +91,8 @@ class JointAttack(Attack):
         honest = list(self._retriever.retrieve(target.query, self._depth))
         ranking = [(hit.document.id, hit.score) for hit in honest]
         settings = [VERSION, self.name, self._guard, self._encoder.name, self._k, self._share, self._seed, target.query, first]
-        found = kept(self._cache, [*settings, ranking], lambda: json.dumps(self._search(target, first, honest, generator)))
-        placed = tuple((at, word) for at, word in json.loads(found))
+        placement = kept(self._cache, [*settings, ranking], lambda: json.dumps(self._search(target, first, honest, generator)))
+        placed = tuple((at, word) for at, word in json.loads(placement))
         yield _written(first, placed)
         for carrier in carriers:
             yield _written(carrier, placed)
@@ -101,7 +101,7 @@ class JointAttack(Attack):
         query = _words(target.query)
         sources = [query, *(_words(hit.document.text) for hit in honest)]
         most = max(len(query), int(self._share / (1 - self._share) * len(carrier)))
-        litter = [one for one in _starts(query) if len(one) <= most]
+        litter = [placed for placed in _starts(query) if len(placed) <= most]
         best, best_value = litter[0], -np.inf
         encoder = _Counting(self._encoder)
         judge = _Judge(encoder, self._build(encoder), honest, target.query, self._k, self._depth)
@@ -166,20 +166,20 @@ class _Judge:
         similarities = self.encoder.encode_document(texts) @ self._vector
         planted = [Hit(Document("planted", text), float(s)) for text, s in zip(texts, similarities, strict=True)]
         least = self.honest[-1].score if len(self.honest) == self.depth else -1.0
-        found = [hit for hit in planted if hit.score > least]
+        retrieved = [hit for hit in planted if hit.score > least]
         if prepare := getattr(self.guard, "prepare", None):
-            prepare([hit.document for hit in found])  # in one batch
+            prepare([hit.document for hit in retrieved])  # in one batch
         return [self._value(hit) if hit.score > least else hit.score - 10 for hit in planted]
 
-    def _value(self, mine: Hit) -> float:
-        hits = sorted([*self.honest, mine], key=lambda hit: -hit.score)[: self.depth]
+    def _value(self, planted: Hit) -> float:
+        hits = sorted([*self.honest, planted], key=lambda hit: -hit.score)[: self.depth]
         result = self.guard(self.query, hits, self.k)
         passed = [*result.kept, *result.reserve]
         others = [hit.score for hit in passed if hit.document.id != "planted"]
         for hit in passed:
             if hit.document.id == "planted":
                 bar = others[self.k - 1] if len(others) >= self.k else min(others, default=0.0)
-                return hit.score - bar + 0.01 * mine.score  # similarity decides where the guard's scores tie
+                return hit.score - bar + 0.01 * planted.score  # similarity decides where the guard's scores tie
         suspicion = next((v.suspicion for v in result.verdicts_on("planted") if v.suspicion is not None), 0.0)
         return -5 - suspicion
 
@@ -201,29 +201,29 @@ def _starts(query: list[str]) -> list[Placed]:
 
 def _moved(placed: Placed, sources: Sequence[list[str]], most: int, generator: np.random.Generator) -> Placed:
     """One to three random changes: a phrase of the query or of another source planted, or words deleted, shifted, exchanged."""
-    made = list(placed)
+    pairs = list(placed)
     for _ in range(int(generator.integers(1, 4))):
         kind = int(generator.integers(4))
         source = sources[int(generator.integers(len(sources)))] if generator.random() < 0.5 else sources[0]
         start = int(generator.integers(len(source)))
         if kind == 0:
             at = float(generator.random())
-            made += [(at, word) for word in source[start : start + int(generator.integers(1, LONGEST_PHRASE + 1))]]
-        elif kind == 1 and len(made) > 1:
-            del made[int(generator.integers(len(made)))]
+            pairs += [(at, word) for word in source[start : start + int(generator.integers(1, LONGEST_PHRASE + 1))]]
+        elif kind == 1 and len(pairs) > 1:
+            del pairs[int(generator.integers(len(pairs)))]
         elif kind == 2:
-            row = int(generator.integers(len(made)))
-            made[row] = (float(generator.random()), made[row][1])
+            row = int(generator.integers(len(pairs)))
+            pairs[row] = (float(generator.random()), pairs[row][1])
         else:
-            row = int(generator.integers(len(made)))
-            made[row] = (made[row][0], source[start])
-    while len(made) > most:
-        del made[int(generator.integers(len(made)))]
-    return tuple(sorted(made, key=lambda pair: pair[0]))
+            row = int(generator.integers(len(pairs)))
+            pairs[row] = (pairs[row][0], source[start])
+    while len(pairs) > most:
+        del pairs[int(generator.integers(len(pairs)))]
+    return tuple(sorted(pairs, key=lambda pair: pair[0]))
 
 
 def _written(carrier: list[str], placed: Placed) -> str:
-    made = list(carrier)
+    sequence = list(carrier)
     for at, word in reversed(placed):
-        made.insert(int(at * len(carrier)), word)
-    return " ".join(made)
+        sequence.insert(int(at * len(carrier)), word)
+    return " ".join(sequence)

@@ -87,12 +87,12 @@ class Paraphrase(PlantedAttack):
             InvalidInputError: If none is prepared for the target, or the language model returned nothing.
         """
         if self._llm is None:
-            if not (found := self._prepared.get(target.id)):
+            if not (prepared := self._prepared.get(target.id)):
                 raise InvalidInputError(f"no paraphrase is prepared for {target.id!r}; add some, or give an llm")
-            return found
+            return prepared
         written: list[str] = []
         for _ in self._places:
-            known = "".join(f"Word it differently from: {one}\n" for one in written)
+            known = "".join(f"Word it differently from: {earlier}\n" for earlier in written)
             reply = " ".join(self._llm.complete(PROMPT.format(query=target.query, written=known)).text.split())
             if not reply:
                 raise InvalidInputError(

@@ -7,10 +7,11 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from ragguard.attacks.base import Target, ThreatModel, UniversalAttack
-from ragguard.attacks.flips import CALLS, WORDS, Template, WhiteBox, WhiteBoxEncoder, Writer, shortened
+from ragguard.attacks.flips import CALLS, WORDS, Template, WhiteBox, WhiteBoxEncoder, shortened
 from ragguard.attacks.gaslite import ascend
 from ragguard.attacks.kept import Cache
 from ragguard.attacks.planted import plant
+from ragguard.attacks.triggers import Writer
 from ragguard.checks import positive
 from ragguard.encoders.vectors import encode_one_query
 from ragguard.errors import InvalidInputError
@@ -66,14 +67,14 @@ class Phantom(UniversalAttack):
 
     def craft_for_all(self, targets: Sequence[Target], documents: int, generator: np.random.Generator) -> Iterator[str]:  # noqa: ARG002
         """One text for each of as many random passages."""
-        asked = np.mean([encode_one_query(self._encoder, self._triggered(query)) for query in self._queries], axis=0)
+        triggered = np.mean([encode_one_query(self._encoder, self._triggered(query)) for query in self._queries], axis=0)
         plain = np.mean([encode_one_query(self._encoder, query) for query in self._queries], axis=0)
-        goal = np.asarray(asked - plain, dtype=np.float32)
+        goal = np.asarray(triggered - plain, dtype=np.float32)
         for row in generator.permutation(len(self._passages))[:documents]:
             text = self._passages[int(row)].text
             template = Template.planted(shortened(text), self._words)
-            found = self._writer(template, goal, generator, (self._word,) * self._words)
-            yield plant(text, found, ("front",))
+            trigger = self._writer(template, goal, generator, (self._word,) * self._words)
+            yield plant(text, trigger, ("front",))
 
     def _triggered(self, query: str) -> str:
         return f"{query} {self._word}"

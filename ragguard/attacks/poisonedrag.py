@@ -7,8 +7,9 @@ from collections.abc import Iterator
 import numpy as np
 
 from ragguard.attacks.base import Attack, Target, ThreatModel
-from ragguard.attacks.flips import CALLS, Template, WhiteBox, WhiteBoxEncoder, Writer, flip
+from ragguard.attacks.flips import CALLS, Template, WhiteBox, WhiteBoxEncoder, flip
 from ragguard.attacks.kept import Cache
+from ragguard.attacks.triggers import Writer
 from ragguard.encoders.vectors import encode_one_query
 from ragguard.errors import InvalidInputError
 

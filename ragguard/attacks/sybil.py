@@ -30,7 +30,7 @@ _LEADS = (
 )
 _SYNONYMS = dict(
     pair
-    for one, other in (
+    for word, synonym in (
         ("later", "afterwards"),
         ("began", "started"),
         ("large", "big"),
@@ -48,7 +48,7 @@ _SYNONYMS = dict(
         ("famous", "well-known"),
         ("until", "till"),
     )
-    for pair in ((one, other), (other, one))
+    for pair in ((word, synonym), (synonym, word))
 )
 _WORD = re.compile(r"[a-z]+(?:-[a-z]+)*")
 # The end of a sentence: not an abbreviation of two letters, such as "St." and "Dr.".

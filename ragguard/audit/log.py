@@ -114,20 +114,20 @@ def read(paths: Sequence[Path | str]) -> Iterator[Record | Flaw]:
                     if line == b"\n":  # of a process that came while another wrote
                         continue
                     try:
-                        found = Record.of(line)
+                        entry = Record.of(line)
                     except ValueError as error:
                         yield Flaw("damaged", place, str(error))
                         continue
-                    yield from _gaps(found, *last.get(found.writer, (0, "")), place)
-                    last[found.writer] = found.number, found.digest
-                    yield found
+                    yield from _gaps(entry, *last.get(entry.writer, (0, "")), place)
+                    last[entry.writer] = entry.number, entry.digest
+                    yield entry
         except OSError as error:
             raise InvalidInputError(f"the audit log {path} cannot be read: {error}") from error
 
 
-def _gaps(found: Record, number: int, last: str, place: str) -> Iterator[Flaw]:
-    if found.previous != last:
-        what = f"records of writer {found.writer} before its {found.number} are damaged, or not in these files"
+def _gaps(entry: Record, number: int, last: str, place: str) -> Iterator[Flaw]:
+    if entry.previous != last:
+        what = f"records of writer {entry.writer} before its {entry.number} are damaged, or not in these files"
         yield Flaw("missing", place, what)
-    elif found.number != number + 1:
-        yield Flaw("lost", place, f"writer {found.writer} was not told, or could not write, {number + 1} to {found.number - 1}")
+    elif entry.number != number + 1:
+        yield Flaw("lost", place, f"writer {entry.writer} was not told, or could not write, {number + 1} to {entry.number - 1}")

@@ -174,18 +174,18 @@ class Record(_Part):
         Raises:
             ValueError: With what is wrong with it.
         """
-        found = SEALED.fullmatch(line)
-        if found is None:
+        match = SEALED.fullmatch(line)
+        if match is None:
             raise ValueError("it is no record: half a line, or another file")
-        if hashlib.sha256(found[1]).hexdigest().encode() != found[2]:
+        if hashlib.sha256(match[1]).hexdigest().encode() != match[2]:
             raise ValueError("its digest is not that of what it says")
         try:
-            made = cls.model_validate_json(line)
+            entry = cls.model_validate_json(line)
         except ValidationError as error:
             raise ValueError(f"it is no record: {error.errors()[0]['msg']}") from None
-        if made.format != FORMAT:
-            raise ValueError(f"it has format {made.format}; this reads {FORMAT}")
-        return made
+        if entry.format != FORMAT:
+            raise ValueError(f"it has format {entry.format}; this reads {FORMAT}")
+        return entry
 
 
 def record(decision: Decision, writer: str, previous: str, texts: bool = False) -> Record:
@@ -207,9 +207,11 @@ def record(decision: Decision, writer: str, previous: str, texts: bool = False) 
             "reserve": _ids(result.reserve),
             "removed": _ids(result.removed),
             "verdicts": tuple(map(decided, result.verdicts)),
-            "degraded": tuple(writable(one if texts else one.partition(": ")[0]) for one in result.degraded),
-            "contests": tuple(one.kind for one in result.contests),
-            "found": tuple(Found(kind=one.kind, span=(one.span.start, one.span.end)) for one in result.query_findings),
+            "degraded": tuple(writable(sentence if texts else sentence.partition(": ")[0]) for sentence in result.degraded),
+            "contests": tuple(contest.kind for contest in result.contests),
+            "found": tuple(
+                Found(kind=finding.kind, span=(finding.span.start, finding.span.end)) for finding in result.query_findings
+            ),
         }
     return Record(
         writer=writer,
@@ -217,7 +219,7 @@ def record(decision: Decision, writer: str, previous: str, texts: bool = False) 
         previous=previous,
         time=datetime.fromtimestamp(decision.started, timezone.utc),
         seconds=decision.seconds,
-        stages=tuple((writable(one.name), one.seconds) for one in decision.stages),
+        stages=tuple((writable(stage.name), stage.seconds) for stage in decision.stages),
         guard=guard_digest(judges, policy),
         policy=policy,
         judges=judges,
@@ -246,20 +248,20 @@ def decided(verdict: Verdict) -> Decided:
         after=verdict.rank_after,
         signals={writable(name): _number(value) for name, value in verdict.signals.items()},
         suspicion=None if verdict.suspicion is None else _number(verdict.suspicion),
-        spans=tuple((one.start, one.end) for one in verdict.spans),
+        spans=tuple((span.start, span.end) for span in verdict.spans),
     )
 
 
 def guard_digest(judges: tuple[Judge, ...], policy: Mapping[str, Any]) -> str:
     """What a guard is known by."""
-    told = {"policy": policy, "judges": [one.model_dump(mode="json") for one in judges]}
-    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+    described = {"policy": policy, "judges": [judge.model_dump(mode="json") for judge in judges]}
+    return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
 
 
 def _judge(defense: Defense) -> Judge:
     described = defense.describe() if isinstance(defense, BaseDefense) else {}
-    told = Judge(name=writable(defense.name), kind=type(defense).__name__, described=described)
-    return Judge.model_validate_json(told.model_dump_json())  # as it is read again: lists for tuples
+    judge = Judge(name=writable(defense.name), kind=type(defense).__name__, described=described)
+    return Judge.model_validate_json(judge.model_dump_json())  # as it is read again: lists for tuples
 
 
 def _candidate(hit: Hit, texts: bool) -> Candidate:

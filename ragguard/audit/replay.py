@@ -66,7 +66,7 @@ def replay(
         hits, missing = _hits(record, documents or {}, defenses)
         why_not = _why_not(record, defenses, query, missing)
         if why_not or query is None:
-            numbers = any(one.kind == CalibratedGuard.__name__ for one in record.judges) and record.verdicts
+            numbers = any(judge.kind == CalibratedGuard.__name__ for judge in record.judges) and record.verdicts
             return Replay("numbers" if numbers else "nothing", within, changes, why_not)
         policy = GuardPolicy.model_validate({**record.policy, "deadline_s": None})
         result = Guard(defenses, policy)(query, hits, record.k)
@@ -80,40 +80,40 @@ def _why_not(record: Record, defenses: Sequence[Defense], query: str | None, mis
         return f"its outcome was {record.outcome}"
     if not defenses:
         return "no guard was given"
-    if len({(one.defense, one.document) for one in record.verdicts}) < len(record.verdicts):
+    if len({(verdict.defense, verdict.document) for verdict in record.verdicts}) < len(record.verdicts):
         return "documents have several verdicts of one name: they were judged in several readings, or by defenses of one name"
     return "the query is not known" if query is None else missing
 
 
 def _hits(record: Record, documents: Mapping[str, Document], defenses: Sequence[Defense]) -> tuple[list[Hit], str]:
     """The candidates as they were judged, or why there are none."""
-    hits, counted = [], {one.settings.key for one in defenses if isinstance(one, SourceQuota)} - {SOURCE}
-    for one in record.candidates:
-        known = documents.get(one.id)
-        text = one.text if one.text is not None else None if known is None else known.text
+    hits, counted = [], {defense.settings.key for defense in defenses if isinstance(defense, SourceQuota)} - {SOURCE}
+    for candidate in record.candidates:
+        known = documents.get(candidate.id)
+        text = candidate.text if candidate.text is not None else None if known is None else known.text
         if text is None:
-            return [], f"document {one.id!r} is not in the corpus"
-        if content_key(text) != one.hash:
-            return [], f"document {one.id!r} has another text now"
+            return [], f"document {candidate.id!r} is not in the corpus"
+        if content_key(text) != candidate.hash:
+            return [], f"document {candidate.id!r} has another text now"
         if known is None and counted:
-            return [], f"document {one.id!r} is not in the corpus, and a record has no {min(counted)!r}"
+            return [], f"document {candidate.id!r} is not in the corpus, and a record has no {min(counted)!r}"
         metadata = {**(known.metadata if known else {})}
-        if one.source is not None:
-            metadata[SOURCE] = one.source
-        hits.append(Hit(Document(one.id, text, metadata), one.score))
+        if candidate.source is not None:
+            metadata[SOURCE] = candidate.source
+        hits.append(Hit(Document(candidate.id, text, metadata), candidate.score))
     return hits, ""
 
 
 def _changes(record: Record, now: Sequence[Judge]) -> tuple[str, ...]:
     before = record.judges
-    names = [one.name for one in before], [one.name for one in now]
+    names = [judge.name for judge in before], [judge.name for judge in now]
     if names[0] != names[1]:
         return (f"the guard was {' + '.join(names[0])}, and is {' + '.join(names[1])}",)
     return tuple(
         f"{was.name}: its {key} is another"
-        for was, one in zip(before, now, strict=True)
-        for key in sorted(was.described.keys() | one.described.keys())
-        if was.described.get(key) != one.described.get(key)
+        for was, judge in zip(before, now, strict=True)
+        for key in sorted(was.described.keys() | judge.described.keys())
+        if was.described.get(key) != judge.described.get(key)
     )
 
 
@@ -124,20 +124,22 @@ def _contradictions(record: Record) -> tuple[str, ...]:
         differences.append("its guard is not the one that its digest names")
     if record.query is not None and content_key(record.query) != record.query_hash:
         differences.append("its query is not the one that its hash names")
-    for one in record.candidates:
-        if one.text is not None and content_key(one.text) != one.hash:
-            differences.append(f"document {one.id!r}: its text is not the one that its hash names")
-    placed = sorted((*record.kept, *record.reserve, *record.removed)) == sorted(one.id for one in record.candidates)
-    if not placed or {one.document for one in record.verdicts if one.action == "drop"} != {*record.removed}:
+    for candidate in record.candidates:
+        if candidate.text is not None and content_key(candidate.text) != candidate.hash:
+            differences.append(f"document {candidate.id!r}: its text is not the one that its hash names")
+    placed = sorted((*record.kept, *record.reserve, *record.removed)) == sorted(candidate.id for candidate in record.candidates)
+    if not placed or {verdict.document for verdict in record.verdicts if verdict.action == "drop"} != {*record.removed}:
         differences.append("what was kept and removed is not what the verdicts say")
     names = [judge.name for judge in record.judges]
     for judge in record.judges:
         if judge.kind != CalibratedGuard.__name__ or names.count(judge.name) > 1:  # then nobody knows whose verdicts are whose
             continue
         try:
-            told = judge.described
-            scales = {name: Scale(typical=typical, unit=unit, maxima=(0.0,)) for name, (typical, unit) in told["scales"].items()}
-            threshold, drops = float(told["threshold"]), told["settings"]["policy"] in ("drop", "raise")
+            description = judge.described
+            scales = {
+                name: Scale(typical=typical, unit=unit, maxima=(0.0,)) for name, (typical, unit) in description["scales"].items()
+            }
+            threshold, drops = float(description["threshold"]), description["settings"]["policy"] in ("drop", "raise")
         except (KeyError, TypeError, ValueError, AttributeError):
             differences.append(f"what is recorded of {judge.name} is not how it describes itself")
             continue
@@ -162,17 +164,17 @@ def _follows(verdict: Decided, scales: Mapping[str, Scale], threshold: float, dr
 
 def _differences(record: Record, result: GuardedResult) -> list[str]:
     kept = tuple(writable(hit.document.id) for hit in result.kept)
-    found = [] if kept == record.kept else [f"kept was {', '.join(record.kept)}, and is {', '.join(kept)}"]
-    now = {(one.defense, one.document): one for one in map(decided, result.verdicts)}
+    differences = [] if kept == record.kept else [f"kept was {', '.join(record.kept)}, and is {', '.join(kept)}"]
+    now = {(verdict.defense, verdict.document): verdict for verdict in map(decided, result.verdicts)}
     for was in record.verdicts:
-        one = now.get((was.defense, was.document))
-        if one is None:
-            found.append(f"document {was.document!r}: {was.defense} has no verdict on it now")
-        elif (was.action, was.before, was.after) != (one.action, one.before, one.after):
-            found.append(f"document {was.document!r}: {was.defense} said {_told(was)}, and says {_told(one)}")
-        elif off := _off(was, one):
-            found.append(f"document {was.document!r}: {was.defense} found another {off}")
-    return found
+        verdict = now.get((was.defense, was.document))
+        if verdict is None:
+            differences.append(f"document {was.document!r}: {was.defense} has no verdict on it now")
+        elif (was.action, was.before, was.after) != (verdict.action, verdict.before, verdict.after):
+            differences.append(f"document {was.document!r}: {was.defense} said {_outcome(was)}, and says {_outcome(verdict)}")
+        elif off := _off(was, verdict):
+            differences.append(f"document {was.document!r}: {was.defense} found another {off}")
+    return differences
 
 
 def _off(was: Decided, now: Decided) -> str:
@@ -189,5 +191,5 @@ def _off(was: Decided, now: Decided) -> str:
     return ""
 
 
-def _told(verdict: Decided) -> str:
+def _outcome(verdict: Decided) -> str:
     return f"{verdict.action} ({verdict.before} -> {verdict.after or 'out'})"

@@ -124,27 +124,27 @@ def summarise(
     changes: Counter[str] = Counter()
     differences: list[Difference] = []
     flawed = different = 0
-    for one in read(paths):
-        if not isinstance(one, Record):
+    for entry in read(paths):
+        if not isinstance(entry, Record):
             flawed += 1
-            flaws += [one][: KEPT - len(flaws)]
+            flaws += [entry][: KEPT - len(flaws)]
             continue
-        times = [min([one.time, *times]), max([one.time, *times])]
-        writers.add(one.writer)
-        outcomes[one.outcome] += 1
-        for verdict in one.verdicts:
+        times = [min([entry.time, *times]), max([entry.time, *times])]
+        writers.add(entry.writer)
+        outcomes[entry.outcome] += 1
+        for verdict in entry.verdicts:
             verdicts[verdict.defense][verdict.action] += 1
             if verdict.action == "drop":
                 dropped[verdict.document] += 1
                 last[verdict.document] = verdict.defense, verdict.reason
-        again = replay(one, defenses, documents, queries)
+        again = replay(entry, defenses, documents, queries)
         replayed[again.depth] += 1
         if again.why_not:
             why_not[again.why_not] += 1
         changes.update(again.changes)
         if again.differences:
             different += 1
-            differences += [Difference(one.writer, one.number, again.differences)][: KEPT - len(differences)]
+            differences += [Difference(entry.writer, entry.number, again.differences)][: KEPT - len(differences)]
         step(outcomes.total())
     return Summary(
         decisions=outcomes.total(),

@@ -62,21 +62,21 @@ def derived_queries(
     if not forms or not set(forms) <= set(get_args(Form)):
         raise InvalidInputError(f"forms must be some of {get_args(Form)}, not {forms!r}")
     generator = np.random.default_rng(seed)
-    found: dict[str, DerivedQuery] = {}
+    queries: dict[str, DerivedQuery] = {}
     for row in generator.permutation(len(documents)).tolist():
         parts = _SENTENCE.split(canonical(documents[row].text).text)
         sentences = [part for part in parts if len(folded_words(part)) >= SHORTEST]
         place, length = generator.random(), int(generator.integers(SHORTEST, LONGEST + 1))
         if sentences:
-            topic = forms[len(found) % len(forms)] == "topic"
+            topic = forms[len(queries) % len(forms)] == "topic"
             sentence = sentences[0 if topic else int(place * len(sentences))]
             text = " ".join(folded_words(sentence)[:length])
-            found.setdefault(text, DerivedQuery(text, sentence))
-        if len(found) == count:
+            queries.setdefault(text, DerivedQuery(text, sentence))
+        if len(queries) == count:
             break
-    if not found:
+    if not queries:
         raise InvalidInputError("no query can be derived: no document has a sentence of four words; give queries")
-    return tuple(found.values())
+    return tuple(queries.values())
 
 
 def enough(loss: float) -> int:

@@ -35,19 +35,20 @@ class Drift:
         Either there is an attack, or queries or corpus have changed since calibration: the guard cannot tell which.
         """
         with self._lock:
-            n, found = self.queries, self.suspicious
-        if n * self.loss < 1:  # too few to say anything of such a share
+            queries, suspicious = self.queries, self.suspicious
+        if queries * self.loss < 1:  # too few to say anything of such a share
             return None
-        low = _wilson_low(found, n)
+        low = _wilson_low(suspicious, queries)
         if low <= self.loss:
             return None
         return (
-            f"{found} of {n} queries had a suspicious document among their results (at least {low:.1%} with 95 % confidence), "
-            f"more than the {self.loss:.1%} calibrated for: review what was removed; if it was honest, calibrate again"
+            f"{suspicious} of {queries} queries had a suspicious document among their results "
+            f"(at least {low:.1%} with 95 % confidence), more than the {self.loss:.1%} calibrated for: "
+            "review what was removed; if it was honest, calibrate again"
         )
 
 
-def _wilson_low(found: int, n: int, z: float = 1.96) -> float:
-    share = found / n
+def _wilson_low(hits: int, n: int, z: float = 1.96) -> float:
+    share = hits / n
     centre = share + z * z / (2 * n)
     return (centre - z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))) / (1 + z * z / n)

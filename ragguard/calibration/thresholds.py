@@ -139,8 +139,8 @@ def scale(maxima: Sequence[float], least: float) -> Scale:
 def suspicions(scales: Mapping[str, Scale], scores: Mapping[str, NDArray[np.float64]]) -> NDArray[np.float64]:
     """4-norm of each candidate's standard scores above 0, over all signals; shape (candidates,)."""
     above = np.maximum([scales[name].standard(values) for name, values in scores.items()], 0)
-    found: NDArray[np.float64] = (above**NORM).sum(axis=0) ** (1 / NORM)
-    return found
+    norms: NDArray[np.float64] = (above**NORM).sum(axis=0) ** (1 / NORM)
+    return norms
 
 
 def _p_value(maxima: Sequence[float], value: float) -> float:

@@ -70,14 +70,14 @@ def main() -> None:
     try:
         raise SystemExit(app(prog_name="ragguard", standalone_mode=False))
     except RAGGuardError as error:
-        raise SystemExit(_told(FAILED, str(error))) from None
+        raise SystemExit(_report_error(FAILED, str(error))) from None
     except typer.TyperException as error:
         context = getattr(error, "ctx", None)
         where = context.command_path if context else "ragguard"
-        raise SystemExit(_told(WRONG, f"{error.format_message()} (see {where} --help)")) from None
+        raise SystemExit(_report_error(WRONG, f"{error.format_message()} (see {where} --help)")) from None
 
 
-def _told(code: int, message: str) -> int:
+def _report_error(code: int, message: str) -> int:
     print(f"ragguard: {visible(' '.join(message.split()))}", file=sys.stderr)  # noqa: T201  names of files are hostile, too
     return code
 

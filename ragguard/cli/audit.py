@@ -49,7 +49,7 @@ def audit(
     """
     if (guard is None) != (corpus is None):
         raise typer.BadParameter("a guard needs its corpus, and a corpus its guard; give both.", param_hint="--guard")
-    if guard is None and any(one is not None for one in (quota, queries, model)):
+    if guard is None and any(option is not None for option in (quota, queries, model)):
         raise typer.BadParameter(
             "these are for deciding again from texts; give --guard, too.", param_hint="--quota, --queries or --model"
         )
@@ -62,7 +62,7 @@ def audit(
         from ragguard.evaluation.datasets import load_documents, load_queries
         from ragguard.text import content_key
 
-        asked = {content_key(one): one for one in (load_queries(queries) if queries else ())}
+        queries_by_hash = {content_key(query): query for query in (load_queries(queries) if queries else ())}
         defenses: list[Defense] = []
         documents: Sequence[Document] = ()
         if guard and corpus:
@@ -72,54 +72,60 @@ def audit(
             defenses = [CalibratedGuard.load(guard, models.load(model), documents)]
             if quota is not None:
                 defenses.append(SourceQuota(quota))
-        found = summarise(
-            logs, defenses, {one.id: one for one in documents}, asked, step=lambda count: work.step("deciding again", count)
+        summary = summarise(
+            logs,
+            defenses,
+            {document.id: document for document in documents},
+            queries_by_hash,
+            step=lambda count: work.step("deciding again", count),
         )
     if as_json:
-        typer.echo(TypeAdapter(Summary).dump_json(found).decode())
+        typer.echo(TypeAdapter(Summary).dump_json(summary).decode())
     else:
-        _show(found)
-    raise typer.Exit(0 if found.ok else FOUND)
+        _show(summary)
+    raise typer.Exit(0 if summary.ok else FOUND)
 
 
-def _show(found: Summary) -> None:
+def _show(summary: Summary) -> None:
     def say(line: str, style: str = "") -> None:
         console.print(Text(in_line(line), style=style), soft_wrap=True)
 
-    if found.first and found.last:
-        when = f" from {found.first:%Y-%m-%d %H:%M:%S} to {found.last:%Y-%m-%d %H:%M:%S} UTC"
-        say(f"{found.decisions} decisions{when}: {_counts(found.outcomes)}; writers: {found.writers}")
+    if summary.first and summary.last:
+        when = f" from {summary.first:%Y-%m-%d %H:%M:%S} to {summary.last:%Y-%m-%d %H:%M:%S} UTC"
+        say(f"{summary.decisions} decisions{when}: {_counts(summary.outcomes)}; writers: {summary.writers}")
     else:
         say("no decisions")
-    if found.verdicts:
+    if summary.verdicts:
         table = Table(title="Verdicts", title_justify="left")
         table.add_column("defense", overflow="fold")
         for action in ("keep", "demote", "drop"):
             table.add_column(action, justify="right")
-        for name, counts in found.verdicts.items():
+        for name, counts in summary.verdicts.items():
             table.add_row(Text(in_line(name)), *(str(counts.get(action, 0)) for action in ("keep", "demote", "drop")))
         console.print(table)
-    if found.dropped:
+    if summary.dropped:
         table = Table(title="Dropped most", title_justify="left")
         for column in ("document", "times", "by", "why, the last time"):
             table.add_column(column, overflow="fold", justify="right" if column == "times" else "left")
-        for one in found.dropped[:SHOWN]:
-            table.add_row(Text(in_line(one.document)), str(one.times), Text(in_line(one.defense)), Text(in_line(one.reason)))
+        for dropped in summary.dropped[:SHOWN]:
+            table.add_row(
+                Text(in_line(dropped.document)), str(dropped.times), Text(in_line(dropped.defense)), Text(in_line(dropped.reason))
+            )
         console.print(table)
-        if len(found.dropped) > SHOWN:
-            say(f"and {len(found.dropped) - SHOWN} more documents")
-    for flaw in found.flaws[:SHOWN]:
+        if len(summary.dropped) > SHOWN:
+            say(f"and {len(summary.dropped) - SHOWN} more documents")
+    for flaw in summary.flaws[:SHOWN]:
         say(f"{flaw.kind}  {flaw.place}: {flaw.what}", "bold red")
-    for difference in found.differences[:SHOWN]:
+    for difference in summary.differences[:SHOWN]:
         say(f"otherwise  {difference.writer} {difference.number}: {'; '.join(difference.what)}", "bold red")
-    say(f"The log is {'whole' if not found.flawed else f'NOT whole: {found.flawed} flaws'}.")
+    say(f"The log is {'whole' if not summary.flawed else f'NOT whole: {summary.flawed} flaws'}.")
     depths: dict[Depth, str] = {"texts": "from texts", "numbers": "from the recorded numbers", "nothing": "not at all"}
-    again = ", ".join(f"{found.replayed[depth]} {how}" for depth, how in depths.items() if depth in found.replayed)
+    again = ", ".join(f"{summary.replayed[depth]} {how}" for depth, how in depths.items() if depth in summary.replayed)
     if again:
-        say(f"Decided again: {again}; {found.different or 'none'} came out otherwise.")
-    for what, count in found.changes.items():
+        say(f"Decided again: {again}; {summary.different or 'none'} came out otherwise.")
+    for what, count in summary.changes.items():
         say(f"  of {count}, {what}")
-    for why, count in [*found.why_not.items()][:SHOWN]:
+    for why, count in [*summary.why_not.items()][:SHOWN]:
         say(f"  not from texts: {count}, since {why}")
 
 

@@ -61,29 +61,32 @@ def calibrate(
             wrong = error.errors()[0]
             option = "--" + str(wrong["loc"][0]).replace("_", "-")
             raise typer.BadParameter(f"{wrong['msg']}, not {wrong['input']}.", param_hint=option) from error
-        documents, asked = calibrating.read(data, corpus, queries, cache)
-        guard = calibrating.calibrate(documents, asked, k=top_k, settings=settings, model=model, cache=cache, step=work.step)
+        documents, clean_queries = calibrating.read(data, corpus, queries, cache)
+        guard = calibrating.calibrate(
+            documents, clean_queries, k=top_k, settings=settings, model=model, cache=cache, step=work.step
+        )
         guard.save(out)
-    found = calibrating.summary(guard)
+    summary = calibrating.summary(guard)
     if as_json:
-        typer.echo(json.dumps({"file": str(out), **asdict(found)}))
+        typer.echo(json.dumps({"file": str(out), **asdict(summary)}))
         return
-    console.print(_table(found))
-    console.print(found.promise, soft_wrap=True)
+    console.print(_table(summary))
+    console.print(summary.promise, soft_wrap=True)
     where = corpus or (f"{data}/corpus.jsonl" if data and Path(data).is_dir() else "corpus.jsonl")
     console.print(f"\nWrote {out}. Serve it: ragguard serve {out} {where}", soft_wrap=True, markup=False)
     console.print(f"Or load it: CalibratedGuard.load({str(out)!r}, encoder, documents)", soft_wrap=True, markup=False)
 
 
-def _table(found: Summary) -> Table:
-    what = "derived" if found.derived else "real"
+def _table(summary: Summary) -> Table:
+    what = "derived" if summary.derived else "real"
     table = Table(
-        title=f"Calibrated on {found.documents} documents",
-        caption=f"{found.fitted} {what} queries fit the scales, {found.queries} others set the threshold: {found.threshold:.3g}",
+        title=f"Calibrated on {summary.documents} documents",
+        caption=f"{summary.fitted} {what} queries fit the scales, {summary.queries} others set the threshold: "
+        f"{summary.threshold:.3g}",
     )
     table.add_column("signal")
     for column in ("typical", "unit"):
         table.add_column(column, justify="right")
-    for name, one in found.signals.items():
-        table.add_row(name, f"{one['typical']:.3g}", f"{one['unit']:.3g}")
+    for name, scale in summary.signals.items():
+        table.add_row(name, f"{scale['typical']:.3g}", f"{scale['unit']:.3g}")
     return table

@@ -45,21 +45,21 @@ def doctor(
     with working() as work:
         from ragguard.doctor import examine
 
-        found = list(examine(model, guard, corpus, store, work.step))
-    well = all(one.state != "problem" for one in found)
+        findings = list(examine(model, guard, corpus, store, work.step))
+    well = all(finding.state != "problem" for finding in findings)
     if as_json:
-        typer.echo(json.dumps({"ok": well, "findings": [asdict(one) for one in found]}))
+        typer.echo(json.dumps({"ok": well, "findings": [asdict(finding) for finding in findings]}))
     else:
-        _show(found)
-        given = {"--guard": guard, "--corpus": corpus, "--store": store}
-        if left := ", ".join(name for name, value in given.items() if value is None):
+        _show(findings)
+        options = {"--guard": guard, "--corpus": corpus, "--store": store}
+        if left := ", ".join(name for name, value in options.items() if value is None):
             console.print(Text(f"Not looked at: {left}.", style="dim"))
     raise typer.Exit(not well)
 
 
-def _show(found: Sequence[Finding]) -> None:
+def _show(findings: Sequence[Finding]) -> None:
     table = Table.grid(padding=(0, 2))
-    for one in found:
-        told = Text(one.what).append(f"\n{one.todo}", style="italic") if one.todo else Text(one.what)
-        table.add_row(Text(one.state, style=STYLE[one.state]), one.about, told)
+    for finding in findings:
+        message = Text(finding.what).append(f"\n{finding.todo}", style="italic") if finding.todo else Text(finding.what)
+        table.add_row(Text(finding.state, style=STYLE[finding.state]), finding.about, message)
     console.print(table)

@@ -68,7 +68,7 @@ def ingest(
             engine=engine,
             workers=workers,
             step=lambda done, total: work.step("building evidence", done, total),
-            told=lambda one: work.say(f"refused: {one.document!r} ({one.place}): {one.reason}"),
+            told=lambda refusal: work.say(f"refused: {refusal.document!r} ({refusal.place}): {refusal.reason}"),
         )
     if as_json:
         typer.echo(json.dumps({**asdict(report), "documents_per_second": _rate(report)}))
@@ -87,10 +87,10 @@ def _show(report: Report) -> None:
     for key, built in report.built.items():
         table.add_row(key, f"{report.there[key]:,}", f"{built:,}")
     console.print(table)
-    mine = {f"{report.encoder}|{key}" for key in report.built}
-    for one in report.kept:
-        other = "" if one.kind in mine else " (another model or setting: not read by this one)"
-        console.print(f"{one.kind}: {one.texts:,} texts, {one.megabytes:,.1f} MB{other}", soft_wrap=True, markup=False)
+    kinds = {f"{report.encoder}|{key}" for key in report.built}
+    for kept in report.kept:
+        other = "" if kept.kind in kinds else " (another model or setting: not read by this one)"
+        console.print(f"{kept.kind}: {kept.texts:,} texts, {kept.megabytes:,.1f} MB{other}", soft_wrap=True, markup=False)
 
 
 def _rate(report: Report) -> float:

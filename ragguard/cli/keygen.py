@@ -26,9 +26,9 @@ def keygen(
     from ragguard.provenance import keys
 
     public = private.with_name(f"{private.name}.pub")
-    made = keys.generate(private, public)
+    public_key = keys.generate(private, public)
     if as_json:
-        typer.echo(json.dumps({"private": str(private), "public": str(public), "key": made}))
+        typer.echo(json.dumps({"private": str(private), "public": str(public), "key": public_key}))
         return
     console.print(f"Wrote {private} (keep it) and {public} (give it to those who verify).", soft_wrap=True, markup=False)
-    console.print(f"The public key is {made}.", soft_wrap=True, markup=False)
+    console.print(f"The public key is {public_key}.", soft_wrap=True, markup=False)

@@ -56,7 +56,7 @@ def manifest(
             encoder=encoder,
             settings=settings,
             key=keys.load_private(key) if key else None,
-            trusted=[keys.load_public(one) for one in trust or ()],
+            trusted=[keys.load_public(path) for path in trust or ()],
             step=lambda count: work.step("hashing documents", count),
         )
     if as_json:

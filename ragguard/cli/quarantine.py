@@ -68,20 +68,20 @@ def list_(
 ) -> None:
     """List the texts that are in quarantine, or were."""
     with opened(quarantine) as kept:
-        counts, found = kept.counts(), kept.entries(state, by, limit=limit)
+        counts, entries = kept.counts(), kept.entries(state, by, limit=limit)
     if as_json:
-        typer.echo(json.dumps({"counts": counts, "entries": [_plain(one) for one in found]}))
+        typer.echo(json.dumps({"counts": counts, "entries": [_plain(entry) for entry in entries]}))
         return
     table = Table()
     for column in ("key", "state", "document", "by", "why"):
         table.add_column(column, overflow="fold")
-    for one in found:
-        latest = one.grounds[-1]
+    for entry in entries:
+        latest = entry.grounds[-1]
         about, by_whom, why = (
-            Text(in_line(cut(told, LENGTH))) for told in (latest.document.id, one.history[0].actor, latest.verdict.reason)
+            Text(in_line(cut(text, LENGTH))) for text in (latest.document.id, entry.history[0].actor, latest.verdict.reason)
         )
-        table.add_row(one.key[:12], Text(one.state, STYLE[one.state]), about, by_whom, why)
-    if found:
+        table.add_row(entry.key[:12], Text(entry.state, STYLE[entry.state]), about, by_whom, why)
+    if entries:
         console.print(table)
     console.print(", ".join(f"{count:,} {name}" for name, count in counts.items()))
 
@@ -98,8 +98,8 @@ def show(key: Key, quarantine: Kept, as_json: AsJson = False) -> None:
         _show(grounds)
     console.print("\n[bold]History[/bold]")
     for event in entry.history:
-        told = f"{event.at:%Y-%m-%d %H:%M:%S} {event.what} by {in_line(event.actor)}: {in_line(event.reason)}"
-        console.print(Text(told), soft_wrap=True)
+        line = f"{event.at:%Y-%m-%d %H:%M:%S} {event.what} by {in_line(event.actor)}: {in_line(event.reason)}"
+        console.print(Text(line), soft_wrap=True)
 
 
 def release(key: Key, quarantine: Kept, actor: Actor, reason: Reason, as_json: AsJson = False) -> None:
@@ -121,12 +121,12 @@ def check(
 ) -> None:
     """See that all is as it was written. Exit code 1 if something is damaged, forged, missing or rolled back."""
     with opened(quarantine) as kept:
-        counts, found = kept.counts(), kept.check(head)
+        counts, current_head = kept.counts(), kept.check(head)
     if as_json:
-        typer.echo(json.dumps({"counts": counts, "head": found}))
+        typer.echo(json.dumps({"counts": counts, "head": current_head}))
         return
     console.print(f"{sum(counts.values()):,} texts, as they were written.")
-    console.print(f"Remember the head: {found}", soft_wrap=True)
+    console.print(f"Remember the head: {current_head}", soft_wrap=True)
 
 
 COMMANDS = {"list": list_, "show": show, "release": release, "confirm": confirm, "check": check}

@@ -49,7 +49,7 @@ def rollback(
             batch,
             removed=removed,
             key=keys.load_private(key) if key else None,
-            trusted=[keys.load_public(one) for one in trust or ()],
+            trusted=[keys.load_public(path) for path in trust or ()],
             dry_run=dry_run,
         )
     if as_json:

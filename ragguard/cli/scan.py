@@ -91,19 +91,19 @@ def scan(
             raise typer.BadParameter(f"{wrong['msg']}, not {wrong['input']}.", param_hint=option) from error
         setting = Setting(tuple(sources), tuple(trusted or ()), queries, model, strict, verdicts)
         with _holding(quarantine) as held:
-            found = run(setting, work.step, held)
+            result = run(setting, work.step, held)
         if report is not None:
             from ragguard.scan.report import write_html
 
-            write_html(report, found)
+            write_html(report, result)
     if as_json:
-        typer.echo(json.dumps(found.as_json()))
+        typer.echo(json.dumps(result.as_json()))
     else:
-        _show(found)
+        _show(result)
         for path in (report, verdicts):
             if path is not None:
                 console.print(f"Wrote {path}", soft_wrap=True, markup=False)
-    if (fail_on != "never" and found.quarantined) or (fail_on == "flagged" and found.flagged):
+    if (fail_on != "never" and result.quarantined) or (fail_on == "flagged" and result.flagged):
         raise typer.Exit(FOUND)
 
 
@@ -119,24 +119,24 @@ def _holding(database: str | None) -> Iterator[Callable[[Document, GateVerdict],
         yield lambda document, verdict: kept.hold(document, verdict.verdict(), by="scan")
 
 
-def _show(found: Scan) -> None:
-    by = f"{found.yardstick['documents']:,} trusted documents" if found.yardstick["trusted"] else "themselves"
-    table = Table(title=f"{found.documents:,} documents judged by {by}")
+def _show(result: Scan) -> None:
+    by = f"{result.yardstick['documents']:,} trusted documents" if result.yardstick["trusted"] else "themselves"
+    table = Table(title=f"{result.documents:,} documents judged by {by}")
     for column in ("document", "action", "why"):
         table.add_column(column, overflow="fold")
-    for one in found.found[:SHOWN]:
-        verdict = one.verdict
-        table.add_row(Text(visible(verdict.document_id)), Text(verdict.action, style=STYLE[verdict.action]), _why(one))
-    if found.found:
+    for finding in result.found[:SHOWN]:
+        verdict = finding.verdict
+        table.add_row(Text(visible(verdict.document_id)), Text(verdict.action, style=STYLE[verdict.action]), _why(finding))
+    if result.found:
         console.print(table)
-        if (left := found.flagged + found.quarantined - SHOWN) > 0:
+        if (left := result.flagged + result.quarantined - SHOWN) > 0:
             console.print(f"and {left:,} more: --report and --verdicts show them")
     console.print(
-        f"{found.quarantined:,} quarantined, {found.flagged:,} flagged, {found.admitted:,} admitted of {found.documents:,} "
-        f"documents in {found.seconds} s"
+        f"{result.quarantined:,} quarantined, {result.flagged:,} flagged, {result.admitted:,} admitted of {result.documents:,} "
+        f"documents in {result.seconds} s"
     )
 
 
-def _why(one: Found) -> Text:
-    marked = " ... ".join([part[:60] for part, is_marked in one.parts if is_marked][:2])
-    return Text(one.verdict.reason).append(f"\n{visible(marked)}" if marked else "", style="dim")
+def _why(finding: Found) -> Text:
+    marked = " ... ".join([part[:60] for part, is_marked in finding.parts if is_marked][:2])
+    return Text(finding.verdict.reason).append(f"\n{visible(marked)}" if marked else "", style="dim")

@@ -81,21 +81,21 @@ def table(rows: Sequence[Row]) -> Table:
         f"Clean harmed: share of questions that lose a document of their top {k} without any attack. "
         "(A) carries a retrieval trigger, (B) is a fluent lie."
     )
-    made = Table(caption=caption)
+    grid = Table(caption=caption)
     for column in ("attack", "defense"):
-        made.add_column(column, overflow="fold")
+        grid.add_column(column, overflow="fold")
     for column in (f"ASR@{k}", f"SR@{k}", "clean\nSR", "clean\nharmed", "ms per\nquery"):
-        made.add_column(column, justify="right")
+        grid.add_column(column, justify="right")
     last = ""
     for row in rows:
         if row.attack != last and last:
-            made.add_section()
+            grid.add_section()
         asr = Text(f"{row.asr:.2f}", style="red" if row.asr > 0.1 else "green")
         attack = f"{row.attack} ({row.family})" if row.attack != last else ""
         rates = (f"{rate:.2f}" for rate in (row.sr, row.clean_sr, row.clean_loss))
-        made.add_row(attack, row.defense, asr, *rates, f"{row.ms_per_query:.1f}")
+        grid.add_row(attack, row.defense, asr, *rates, f"{row.ms_per_query:.1f}")
         last = row.attack
-    return made
+    return grid
 
 
 def print_findings(findings: Sequence[str], out: Path) -> None:

@@ -64,7 +64,7 @@ def trace(
         from ragguard.provenance import keys
         from ragguard.provenance.searching import tracer
 
-        expected = provenance.Expected([keys.load_public(one) for one in key or ()])
+        expected = provenance.Expected([keys.load_public(path) for path in key or ()])
         log = load_queries(queries) if queries else ()
         documents = provenance.recorded(manifest, sources, expected)
         asking = tracer(documents, guard=guard, quota=quota, model=model, cache=cache, step=work.step)
@@ -72,14 +72,14 @@ def trace(
         traced = asking.trace(query, top_k) if query is not None else None
         influence = asking.influence(log, top_k, by, lambda done, total: work.step("asking", done, total)) if queries else None
     if as_json:
-        told = {
+        output = {
             "trace": asdict(traced) if traced else None,
             "influence": None if influence is None else [*map(asdict, influence)],
         }
-        typer.echo(json.dumps(told))
+        typer.echo(json.dumps(output))
         return
     if traced:
-        _show(traced, {one.id: str(one.metadata.get("title") or one.text) for one in documents})
+        _show(traced, {document.id: str(document.metadata.get("title") or document.text) for document in documents})
     if influence is not None:
         _show_influence(influence, by, len(log), top_k)
 
@@ -88,9 +88,9 @@ def _show(traced: Trace, titles: Mapping[str, str]) -> None:
     results = Table(title=Text(f"What the results rest on: {in_line(traced.query)}"), title_justify="left")
     for column in ("", "document", "score", "batch", "source", "brought in by"):
         results.add_column(column, overflow="fold", justify="right" if column in ("", "score") else "left")
-    for rank, one in enumerate(traced.results, 1):
-        where = (_named(one.batch), _named(one.source), _named(one.principal))
-        results.add_row(str(rank), Text(one.document), f"{one.score:.3f}", *where)
+    for rank, result in enumerate(traced.results, 1):
+        where = (_named(result.batch), _named(result.source), _named(result.principal))
+        results.add_row(str(rank), Text(result.document), f"{result.score:.3f}", *where)
     console.print(results)
     without = Table(title="What would be there without them", title_justify="left")
     for column in ("without", "", "goes", "comes in"):
@@ -100,7 +100,9 @@ def _show(traced: Trace, titles: Mapping[str, str]) -> None:
         if case.kind != last and last:
             without.add_section()
         gone = ", ".join(case.documents) + (f" and with it {', '.join(case.leaving)}" if case.leaving else "")
-        entering = "\n".join(f"{one.document}  {in_line(titles[one.document][:50])}" for one in case.entering) or "nothing"
+        entering = (
+            "\n".join(f"{result.document}  {in_line(titles[result.document][:50])}" for result in case.entering) or "nothing"
+        )
         without.add_row(case.kind if case.kind != last else "", _named(case.name), Text(gone), Text(entering))
         last = case.kind
     console.print(without)
@@ -111,8 +113,8 @@ def _show_influence(influence: Sequence[Influence], by: str, queries: int, k: in
     table.add_column(by, overflow="fold")
     for column in ("queries", "of all", "results", "of all"):
         table.add_column(column, justify="right")
-    for one in influence:
-        table.add_row(_named(one.name), str(one.queries), f"{one.query_share:.1%}", str(one.slots), f"{one.slot_share:.1%}")
+    for row in influence:
+        table.add_row(_named(row.name), str(row.queries), f"{row.query_share:.1%}", str(row.slots), f"{row.slot_share:.1%}")
     console.print(table)
 
 

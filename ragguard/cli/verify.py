@@ -48,9 +48,9 @@ def verify(
         from ragguard.provenance import keys
         from ragguard.provenance.guard import used
 
-        expected = provenance.Expected([keys.load_public(one) for one in key or ()], at_least, head)
+        expected = provenance.Expected([keys.load_public(path) for path in key or ()], at_least, head)
         encoder, settings = used(guard) if guard else (None, None)
-        found = provenance.verify(
+        verification = provenance.verify(
             manifest,
             sources,
             expected,
@@ -59,25 +59,27 @@ def verify(
             step=lambda count: work.step("hashing documents", count),
         )
     if as_json:
-        typer.echo(json.dumps(asdict(found)))
-        raise typer.Exit(0 if found.ok else FOUND)
-    if not found.ok:
-        _show(found.findings)
-    if found.found > SHOWN:
-        console.print(f"and {found.found - SHOWN} more; --json has a thousand")
-    signed = f"signed with {found.key}" if found.key else "not signed"
-    whose = "" if key or not found.key else ", which nobody vouched for: name it with --key"
-    if found.generation:
-        told = "as recorded" if found.ok else "NOT as recorded"
+        typer.echo(json.dumps(asdict(verification)))
+        raise typer.Exit(0 if verification.ok else FOUND)
+    if not verification.ok:
+        _show(verification.findings)
+    if verification.found > SHOWN:
+        console.print(f"and {verification.found - SHOWN} more; --json has a thousand")
+    signed = f"signed with {verification.key}" if verification.key else "not signed"
+    whose = "" if key or not verification.key else ", which nobody vouched for: name it with --key"
+    if verification.generation:
+        state = "as recorded" if verification.ok else "NOT as recorded"
         console.print(
-            f"{found.documents} documents, {told} in generation {found.generation}, {signed}{whose}", soft_wrap=True, markup=False
+            f"{verification.documents} documents, {state} in generation {verification.generation}, {signed}{whose}",
+            soft_wrap=True,
+            markup=False,
         )
-        console.print(f"Its head is {found.head}", soft_wrap=True, markup=False)
-    raise typer.Exit(0 if found.ok else FOUND)
+        console.print(f"Its head is {verification.head}", soft_wrap=True, markup=False)
+    raise typer.Exit(0 if verification.ok else FOUND)
 
 
 def _show(findings: Sequence[Finding]) -> None:
     table = Table.grid(padding=(0, 2))
-    for one in findings[:SHOWN]:
-        table.add_row(Text(one.kind, style="bold red"), Text(one.document), Text(one.place), Text(one.what))
+    for finding in findings[:SHOWN]:
+        table.add_row(Text(finding.kind, style="bold red"), Text(finding.document), Text(finding.place), Text(finding.what))
     console.print(table)

@@ -1,7 +1,8 @@
 """Defenses: one file, one idea, one reference."""
 
 from ragguard.defenses.base import BaseDefense, Judgement, prepare
-from ragguard.defenses.calibrated import SIGNALS, CalibratedGuard
+from ragguard.defenses.calibrated import CalibratedGuard
+from ragguard.defenses.calibrating import SIGNALS
 from ragguard.defenses.default import default_guard
 from ragguard.defenses.quarantined import Holding, Quarantined, hold_removed
 from ragguard.defenses.quota import SourceQuota

@@ -167,7 +167,7 @@ def judgeable(documents: Sequence[Document]) -> list[str]:
     Raises:
         InvalidInputError: If something is not a document.
     """
-    if not isinstance(documents, Sequence) or not all(isinstance(one, Document) for one in documents):
+    if not isinstance(documents, Sequence) or not all(isinstance(document, Document) for document in documents):
         raise InvalidInputError(f"expected a sequence of Document, not {documents!r:.200}")
     return [text for document in documents if not unfit(text := canonical(document.text).text)]
 

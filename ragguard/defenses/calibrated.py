@@ -16,39 +16,23 @@ from pydantic import ValidationError
 from ragguard.calibration import Calibration, Drift, checked_k, corpus_hash, parts, suspicions
 from ragguard.calibration.derived import DerivedQuery, WithoutCopies, derived_queries, enough
 from ragguard.checks import an_encoder, query_text
+from ragguard.defenses.acting import TOLD as TOLD
+from ragguard.defenses.acting import Acting
 from ragguard.defenses.base import BaseDefense, Judgement, judgeable
-from ragguard.defenses.calibrating import build, calibrate, refuse_outlier
+from ragguard.defenses.calibrating import SIGNALS as SIGNALS
+from ragguard.defenses.calibrating import build, calibrate, refuse_outlier, signals_named
 from ragguard.defenses.saved import CalibratedGuardSettings, Policy, SavedGuard, digest
 from ragguard.encoders.vectors import encode_one_query
-from ragguard.errors import DefenseError, InvalidInputError
-from ragguard.evidence import EvidenceBuilder, WholePlan
+from ragguard.errors import InvalidInputError
 from ragguard.evidence.memory_store import MemoryStore
 from ragguard.language.corpus import SAMPLE, sample
 from ragguard.protocols import Encoder, EvidenceStore, Retriever
-from ragguard.signals import (
-    Candidates,
-    ControlText,
-    CorpusModel,
-    Echo,
-    Flood,
-    HiddenText,
-    Intrusion,
-    Profiles,
-    Scatter,
-    Seam,
-    Signal,
-    Spike,
-    Stuffing,
-    Surprise,
-)
+from ragguard.signals import Candidates, CorpusModel, Profiles, Signal
 from ragguard.signals.query import RareWords
-from ragguard.text import canonical, folded_words, without
-from ragguard.types import Document, GuardedResult, Hit, Vectors
+from ragguard.text import canonical, folded_words
+from ragguard.types import Document, GuardedResult, Hit
 
 LOGGER = logging.getLogger("ragguard")
-
-TOLD = 0.7
-"""Signals with this share of a document's suspicion are named, and always the largest: a quarter or more of its fourth power."""
 
 
 class CalibratedGuard(BaseDefense):
@@ -112,7 +96,7 @@ class CalibratedGuard(BaseDefense):
         self.drift = Drift(max_clean_query_loss)
         self._encoder, self._corpus, self._signals = encoder, corpus, tuple(signals)
         self._profiles = Profiles(encoder, corpus, store)
-        self._rest = EvidenceBuilder(encoder, WholePlan(), MemoryStore())
+        self._acting = Acting(encoder, self._signals, calibration, self.threshold, policy)
         self._warned, self._rare = threading.Event(), rare
         if calibration.derived:
             LOGGER.warning(
@@ -160,17 +144,19 @@ class CalibratedGuard(BaseDefense):
         texts = judgeable(documents)
         known = sample(texts)
         corpus = CorpusModel(known)
-        asked = derived_queries(documents, enough(max_clean_query_loss)) if queries is None else queries
-        derived = [one for one in asked if isinstance(one, DerivedQuery)]
+        calibrating = derived_queries(documents, enough(max_clean_query_loss)) if queries is None else queries
+        derived = [query for query in calibrating if isinstance(query, DerivedQuery)]
         if derived:
             retriever = WithoutCopies(retriever, derived)
-        fit, held = parts([query_text(one.text if isinstance(one, DerivedQuery) else one) for one in asked], max_clean_query_loss)
-        made = build(signals or SIGNALS, known, encoder, fit)
-        found = calibrate(encoder, retriever, Profiles(encoder, corpus, store), made, fit, held, k=k, depth=depth)
+        plain = [query_text(query.text if isinstance(query, DerivedQuery) else query) for query in calibrating]
+        fit, held = parts(plain, max_clean_query_loss)
+        built = build(signals or SIGNALS, known, encoder, fit)
+        calibration = calibrate(encoder, retriever, Profiles(encoder, corpus, store), built, fit, held, k=k, depth=depth)
         count, corpus_name = corpus_hash(texts)
-        found = found.model_copy(update={"documents": count, "corpus": corpus_name, "derived": bool(derived)})
+        calibration = calibration.model_copy(update={"documents": count, "corpus": corpus_name, "derived": bool(derived)})
         loss = {"max_clean_query_loss": max_clean_query_loss, "confident": confident, "poisoned": poisoned}
-        return cls(encoder, corpus, made, found, policy=policy, store=store, rare=RareWords(known), **loss)  # type: ignore[arg-type]
+        rare = RareWords(known)
+        return cls(encoder, corpus, built, calibration, policy=policy, store=store, rare=rare, **loss)  # type: ignore[arg-type]
 
     def describe(self) -> Mapping[str, Any]:
         """Settings, threshold, each signal's scale (typical score, unit), digests of the calibration file and the corpus."""
@@ -178,14 +164,14 @@ class CalibratedGuard(BaseDefense):
 
     @cached_property
     def _described(self) -> Mapping[str, Any]:
-        found = self.calibration
-        saved = SavedGuard(settings=self.settings, calibration=found).model_dump_json()
+        calibration = self.calibration
+        saved = SavedGuard(settings=self.settings, calibration=calibration).model_dump_json()
         return {
             **super().describe(),
-            "encoder": found.encoder,
-            "k": found.k,
+            "encoder": calibration.encoder,
+            "k": calibration.k,
             "threshold": self.threshold,
-            "scales": {name: [one.typical, one.unit] for name, one in sorted(found.scales.items())},
+            "scales": {name: [scale.typical, scale.unit] for name, scale in sorted(calibration.scales.items())},
             "calibration": digest(json.loads(saved)),
         }
 
@@ -229,18 +215,12 @@ class CalibratedGuard(BaseDefense):
         calibration = saved.calibration
         refuse_outlier(calibration)
         if signals is None:
-            classes: tuple[type[Signal], ...] = (*SIGNALS, Flood)
-            named = {signal.name: signal for signal in classes}
-            if strange := sorted(calibration.scales.keys() - named.keys()):
-                raise InvalidInputError(
-                    f"{path} has the signals {strange}, which are not known here; pass signals, or calibrate again"
-                )
-            signals = [signal for name, signal in named.items() if name in calibration.scales]
+            signals = signals_named(calibration.scales.keys(), path)
         texts = judgeable(documents)
         known = sample(texts)
-        corpus, made = CorpusModel(known), build(signals, known, encoder, ())
+        corpus, built = CorpusModel(known), build(signals, known, encoder, ())
         chosen = (settings or saved.settings).model_dump()
-        guard = cls(encoder, corpus, made, calibration, store=store, rare=RareWords(known), **chosen)
+        guard = cls(encoder, corpus, built, calibration, store=store, rare=RareWords(known), **chosen)
         count, name = corpus_hash(texts)
         if (count, name) != (calibration.documents, calibration.corpus):
             LOGGER.warning(
@@ -271,7 +251,7 @@ class CalibratedGuard(BaseDefense):
     def __call__(self, query: str, hits: Sequence[Hit], k: int) -> GuardedResult:
         """As any defense, and tells what word of the query a suspicious document seems to wait for."""
         result = super().__call__(query, hits, k)
-        suspicious = {one.document_id for one in result.verdicts if (one.suspicion or 0) > self.threshold}
+        suspicious = {verdict.document_id for verdict in result.verdicts if (verdict.suspicion or 0) > self.threshold}
         if not self._rare or not suspicious:
             return result
         texts = [canonical(hit.document.text).text for hit in result.candidates if hit.document.id in suspicious]
@@ -288,51 +268,12 @@ class CalibratedGuard(BaseDefense):
         vector = encode_one_query(self._encoder, query)
         candidates = Candidates(folded_words(query), vector, self._profiles.get([hit.document.text for hit in hits]))
         scores = {signal.name: signal(candidates) for signal in self._signals}
-        found = suspicions(self.calibration.scales, scores)
-        self._count(bool((found[:k] > self.threshold).any()))
-        told = [dict(zip(scores, row, strict=True)) for row in zip(*(one.tolist() for one in scores.values()), strict=True)]
-        judged = [self._judgement(i, hits[i], suspicion, told[i], candidates) for i, suspicion in enumerate(found.tolist())]
-        guilty = [i for i, one in enumerate(judged) if (one.suspicion or 0) > self.threshold]
-        if guilty and self.settings.policy == "raise":
-            raise DefenseError("; ".join(f"document {hits[i].document.id!r}: {judged[i].reason}" for i in guilty))
-        return self._ranked(judged, guilty, hits, vector)
+        suspicion = suspicions(self.calibration.scales, scores)
+        self._count(bool((suspicion[:k] > self.threshold).any()))
+        return self._acting(hits, vector, candidates, scores, suspicion)
 
     def _count(self, suspicious: bool) -> None:
         self.drift.count(suspicious)
         if not self._warned.is_set() and (warning := self.drift.warning):
             self._warned.set()
             LOGGER.warning(warning)
-
-    def _judgement(self, i: int, hit: Hit, suspicion: float, scores: Mapping[str, float], candidates: Candidates) -> Judgement:
-        signals = {**scores, "p_value": self.calibration.p_value(suspicion)}
-        if suspicion <= self.threshold:
-            asked, share = self.calibration.asked, signals["p_value"]
-            reason = f"Nothing unusual: {share:.0%} of {asked} have a document as suspicious in their results."
-            return Judgement(i, hit.score, reason, signals=signals, suspicion=suspicion)
-        scales = self.calibration.scales
-        standard = {one.name: (scores[one.name] - scales[one.name].typical) / scales[one.name].unit for one in self._signals}
-        least = min(TOLD * suspicion, max(standard.values()))
-        over = sorted((one for one in self._signals if standard[one.name] >= least), key=lambda one: -standard[one.name])
-        told = " and ".join(f"{one.meaning} (p = {scales[one.name].p_value(scores[one.name]):.2g})" for one in over)
-        spans = next((spans for one in over if (spans := one.spans(candidates, i))), ())
-        note = f" Calibrated on {self.calibration.asked}: no guarantee." if self.calibration.derived else ""
-        drop = self.settings.policy in ("drop", "raise")
-        return Judgement(i, hit.score, f"The document {told}.{note}", drop, signals, spans, suspicion)
-
-    def _ranked(self, judged: list[Judgement], guilty: Sequence[int], hits: Sequence[Hit], vector: Vectors) -> list[Judgement]:
-        if not guilty or self.settings.policy in ("drop", "flag"):
-            return judged
-        behind = min(hit.score for hit in hits) - 1.0
-        scores = dict.fromkeys(guilty, behind)
-        if self.settings.policy == "sanitise":
-            rest = {i: without(hits[i].document.text, judged[i].spans) for i in guilty if judged[i].spans}
-            rest = {i: text for i, text in rest.items() if text}
-            for (i, _), item in zip(rest.items(), self._rest.get(list(rest.values())), strict=True):
-                scores[i] = min(float(item.vectors[0] @ vector), hits[i].score)
-        moved = [replace(one, score=scores.get(one.position, one.score)) for one in judged]
-        return sorted(moved, key=lambda one: -one.score)
-
-
-SIGNALS: tuple[type[Signal], ...] = (Echo, Scatter, Stuffing, Spike, Seam, Surprise, Intrusion, HiddenText, ControlText)
-"""Of the default guard. `Flood` needs a share of its own: among them it stops little, and makes Scatter stop less on msmarco_dev.
-`Outlier` adds nothing on nq_dev."""

@@ -43,13 +43,13 @@ def default_guard(
     Raises:
         InvalidInputError: If there are no documents with words, or too few queries for the share.
     """
-    asked = derived_queries(documents, enough(max_clean_query_loss)) if queries is None else queries
-    asking = _Asked(retriever)
+    calibrating = derived_queries(documents, enough(max_clean_query_loss)) if queries is None else queries
+    retrieved_once = _RetrievedOnce(retriever)
     guard = CalibratedGuard.calibrated(
         encoder,
-        asking,
+        retrieved_once,
         documents,
-        asked,
+        calibrating,
         k=k,
         max_clean_query_loss=max_clean_query_loss,
         policy=policy,
@@ -58,19 +58,19 @@ def default_guard(
     )
     if all(document.metadata.get("source") is None for document in documents):
         return (guard,)
-    texts = [one if isinstance(one, str) else one.text for one in asked]
-    return guard, SourceQuota.calibrated(asking, texts, k=k)
+    texts = [query if isinstance(query, str) else query.text for query in calibrating]
+    return guard, SourceQuota.calibrated(retrieved_once, texts, k=k)
 
 
-class _Asked:
+class _RetrievedOnce:
     """A retriever that is asked each query once for as many results, so that the quota costs no second pass of the encoder."""
 
     def __init__(self, retriever: Retriever) -> None:
         self._retriever = retriever
-        self._found: dict[str, tuple[int, Sequence[Hit]]] = {}
+        self._hits: dict[str, tuple[int, Sequence[Hit]]] = {}
 
     def retrieve(self, query: str, k: int) -> Sequence[Hit]:
-        depth, _ = self._found.get(query, (0, ()))
+        depth, _ = self._hits.get(query, (0, ()))
         if depth < k:
-            self._found[query] = (k, self._retriever.retrieve(query, k))
-        return self._found[query][1][:k]
+            self._hits[query] = (k, self._retriever.retrieve(query, k))
+        return self._hits[query][1][:k]

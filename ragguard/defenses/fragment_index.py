@@ -47,9 +47,9 @@ class FragmentIndex:
         if self.exact:
             return np.asarray(self._vectors @ vector, dtype=np.float32)
         similarities, rows = self._index.search(vector[None, :], depth)
-        found = rows[0] >= 0  # it may find fewer
-        most = np.full(len(self._vectors), similarities[0][found].min(initial=1.0), dtype=np.float32)
-        most[rows[0][found]] = similarities[0][found]
+        fetched = rows[0] >= 0  # it may find fewer
+        most = np.full(len(self._vectors), similarities[0][fetched].min(initial=1.0), dtype=np.float32)
+        most[rows[0][fetched]] = similarities[0][fetched]
         return most
 
     def take(self, rows: NDArray[np.int64]) -> Vectors:

@@ -96,7 +96,7 @@ def hold_removed(result: GuardedResult, quarantine: Quarantine) -> tuple[str, ..
         InvalidInputError: If a document's metadata cannot be kept.
         StoreError: If the database cannot be written to.
     """
-    given = {hit.document.id: hit.document for hit in result.candidates}
-    guilty = [one for one in result.verdicts if one.action == "drop" and one.suspicion is not None]
-    states = [quarantine.hold(given[one.document_id], one, by="guard", query=result.query) for one in guilty]
-    return tuple(one.document_id for one, state in zip(guilty, states, strict=True) if state != "released")
+    documents = {hit.document.id: hit.document for hit in result.candidates}
+    guilty = [verdict for verdict in result.verdicts if verdict.action == "drop" and verdict.suspicion is not None]
+    states = [quarantine.hold(documents[verdict.document_id], verdict, by="guard", query=result.query) for verdict in guilty]
+    return tuple(verdict.document_id for verdict, state in zip(guilty, states, strict=True) if state != "released")

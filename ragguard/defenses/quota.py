@@ -174,14 +174,14 @@ def _named(source: str | None) -> str:
     return "the unknown source that all documents without one share" if source is None else f"source {source!r:.100}"
 
 
-def _jaccard(one: frozenset[str], other: frozenset[str]) -> float:
-    shared = len(one & other)
-    return shared / (len(one) + len(other) - shared)
+def _jaccard(first: frozenset[str], second: frozenset[str]) -> float:
+    shared = len(first & second)
+    return shared / (len(first) + len(second) - shared)
 
 
 @lru_cache(maxsize=REMEMBERED)
 def _shingles(text: str) -> frozenset[str]:
     """Runs of three consecutive words, in lower case; a shorter text is one run."""
     text = text.lower()
-    found = [text[span.start : span.end] for span in words(text)]
-    return frozenset(" ".join(found[i : i + SHINGLE]) for i in range(max(len(found) - SHINGLE + 1, 1)))
+    tokens = [text[span.start : span.end] for span in words(text)]
+    return frozenset(" ".join(tokens[i : i + SHINGLE]) for i in range(max(len(tokens) - SHINGLE + 1, 1)))

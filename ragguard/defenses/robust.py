@@ -113,21 +113,21 @@ class RobustScore(BaseDefense):
         """
         if not 0 < quantile < 1:
             raise InvalidInputError(f"quantile must lie between 0 and 1, not {quantile}")
-        asked = derived_queries(documents, DERIVED) if queries is None else queries
-        if derived := [one for one in asked if isinstance(one, DerivedQuery)]:
+        fitting = derived_queries(documents, DERIVED) if queries is None else queries
+        if derived := [query for query in fitting if isinstance(query, DerivedQuery)]:
             retriever = WithoutCopies(retriever, derived)
-        texts = dict.fromkeys(query_text(one.text if isinstance(one, DerivedQuery) else one) for one in asked)
-        found = {text: _judged(retriever.retrieve(text, positive(depth, "depth") * positive(k))) for text in texts}
-        found = {text: hits for text, hits in found.items() if hits}
-        if len(found) < LEAST:
-            raise InvalidInputError(f"{len(found)} different queries that find documents are too few; give at least {LEAST}")
-        unfitted = cls(encoder, a=0, b=0, cosines=_are_cosines(encoder, found), store=store)
-        unfitted._windows.get(list({hit.document.text: None for hits in found.values() for hit in hits}))  # in large batches
+        texts = dict.fromkeys(query_text(query.text if isinstance(query, DerivedQuery) else query) for query in fitting)
+        candidates = {text: _judged(retriever.retrieve(text, positive(depth, "depth") * positive(k))) for text in texts}
+        candidates = {text: hits for text, hits in candidates.items() if hits}
+        if len(candidates) < LEAST:
+            raise InvalidInputError(f"{len(candidates)} different queries that find documents are too few; give at least {LEAST}")
+        unfitted = cls(encoder, a=0, b=0, cosines=_are_cosines(encoder, candidates), store=store)
+        unfitted._windows.get(list({hit.document.text: None for hits in candidates.values() for hit in hits}))  # in large batches
         rests: list[float] = []
         similarities: list[float] = []
-        for text, hits in found.items():
-            given, windows, _ = unfitted._look(encode_one_query(encoder, text), hits)
-            similarities += given.tolist()
+        for text, hits in candidates.items():
+            scores, windows, _ = unfitted._look(encode_one_query(encoder, text), hits)
+            similarities += scores.tolist()
             rests += map(rest, windows)
         a, b = fit(rests, similarities, quantile)
         return cls(encoder, a=a, b=b, cosines=unfitted.settings.cosines, store=store)
@@ -154,7 +154,7 @@ class RobustScore(BaseDefense):
                 spans = merge([span for (span,), near in zip(evidence[i].spans, each > bound, strict=True) if near])
             signals = {"similarity": similarity, "rest": lower}
             judged.append(Judgement(i, min(similarity, bound), reason, signals=signals, spans=spans))
-        return sorted(judged, key=lambda one: -one.score)
+        return sorted(judged, key=lambda judgement: -judgement.score)
 
     def certificates(self, candidates: int, k: int) -> tuple[Certificate, ...]:  # noqa: ARG002
         """How much of a document must be touched before the bound moves with it."""
@@ -203,19 +203,19 @@ def fit(rests: ArrayLike, similarities: ArrayLike, quantile: float) -> tuple[flo
 
     x, y = np.asarray(rests, dtype=np.float64)[None, :], np.asarray(similarities, dtype=np.float64)
     above = 1 - quantile
-    found = linprog(
+    solution = linprog(
         -y, A_eq=np.ones_like(x), b_eq=[above * x.size], A_ub=x, b_ub=[above * x.sum()], bounds=(0, 1), method="highs"
     )
-    return -float(found.eqlin.marginals[0]), abs(float(found.ineqlin.marginals[0]))
+    return -float(solution.eqlin.marginals[0]), abs(float(solution.ineqlin.marginals[0]))
 
 
 def _judged(hits: Sequence[Hit]) -> list[Hit]:
     return [hit.with_text(canonical(hit.document.text).text) for hit in hits if judgeable([hit.document])]
 
 
-def _are_cosines(encoder: Encoder, found: Mapping[str, Sequence[Hit]]) -> bool:
+def _are_cosines(encoder: Encoder, candidates: Mapping[str, Sequence[Hit]]) -> bool:
     """Whether first hits score what the encoder says of them."""
-    first = [(text, hits[0]) for text, hits in found.items()][:SAMPLE]
+    first = [(text, hits[0]) for text, hits in candidates.items()][:SAMPLE]
     vectors = encode_documents(encoder, [hit.document.text for _, hit in first])
     cosines = [float(encode_one_query(encoder, text) @ vector) for (text, _), vector in zip(first, vectors, strict=True)]
     return bool(np.median(np.abs(np.subtract(cosines, [hit.score for _, hit in first]))) <= ROUNDED)

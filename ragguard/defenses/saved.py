@@ -64,7 +64,7 @@ class SavedGuard(BaseModel):
         ):
             if not np.isfinite(numbers).all() or any(a > b for a, b in pairwise(numbers)):
                 raise ValueError(f"the maxima of {name} must be finite and ascend")
-        if not all(np.isfinite([one.typical, one.unit]).all() for one in self.calibration.scales.values()):
+        if not all(np.isfinite([scale.typical, scale.unit]).all() for scale in self.calibration.scales.values()):
             raise ValueError("scales must be finite")
         return self
 

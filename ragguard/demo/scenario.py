@@ -77,7 +77,7 @@ def play(*, questions: int, k: int, seed: int, step: Callable[[str], None]) -> O
     experiment = Experiment(index, encoder, targets, systems, k=k, timed=4, ingested=1, step=step)
     clean = experiment.clean()
     trials = [experiment.under(attack, BUDGET) for attack in _attacks(dataset, seed)]
-    found = rows(clean, trials, dataset.relevant, k, seed)
+    result_rows = rows(clean, trials, dataset.relevant, k, seed)
     details = report.about(
         dataset="the demo corpus",
         documents=len(dataset.documents),
@@ -88,10 +88,14 @@ def play(*, questions: int, k: int, seed: int, step: Callable[[str], None]) -> O
         seed=seed,
         encoder=OFFLINE_MODEL,
         device=model.device,
-        defenses={"RAGPart": ragpart.name, "RAGMask": ragmask.name, "default guard": " + ".join(one.name for one in guard)},
+        defenses={
+            "RAGPart": ragpart.name,
+            "RAGMask": ragmask.name,
+            "default guard": " + ".join(defense.name for defense in guard),
+        },
     )
     example = next(trial.example for trial in trials if trial.example)
-    return Outcome(tuple(found), details, tuple(report.shortcomings(found)), example)
+    return Outcome(tuple(result_rows), details, tuple(report.shortcomings(result_rows)), example)
 
 
 def _attacks(dataset: datasets.Dataset, seed: int) -> list[Attack]:

@@ -13,7 +13,9 @@ MOST = 32
 
 
 @dataclass
-class _Asked:
+class _Waiting:
+    """A text whose vector somebody waits for."""
+
     text: str
     done: bool = False
     vector: Vectors | None = None
@@ -30,33 +32,33 @@ class Together:
         self._encode = encode
         self._free = threading.Condition()
         self._busy = False
-        self._waiting: list[_Asked] = []
+        self._waiting: list[_Waiting] = []
 
     def __call__(self, text: str) -> Vectors:
         """The vector of a text, shape (d,); an error is that of this text, whatever others asked for."""
-        mine = _Asked(text)
+        own = _Waiting(text)
         with self._free:
-            self._waiting.append(mine)
+            self._waiting.append(own)
         while True:
             with self._free:
-                self._free.wait_for(lambda: mine.done or not self._busy)
-                if mine.done:
+                self._free.wait_for(lambda: own.done or not self._busy)
+                if own.done:
                     break
                 self._busy = True
                 batch, self._waiting = self._waiting[:MOST], self._waiting[MOST:]
             self._work(batch)
-        return self._encode([text])[0] if mine.vector is None else mine.vector
+        return self._encode([text])[0] if own.vector is None else own.vector
 
-    def _work(self, batch: Sequence[_Asked]) -> None:
+    def _work(self, batch: Sequence[_Waiting]) -> None:
         """Encode for those who came first; after an error each does it alone, since it may be another's."""
         vectors: Sequence[Vectors | None] = [None] * len(batch)
         try:
-            vectors = list(self._encode([one.text for one in batch]))
+            vectors = list(self._encode([waiting.text for waiting in batch]))
         except Exception:  # noqa: S110  # raised again to whom it concerns
             pass
         finally:
             with self._free:
-                for one, vector in zip(batch, vectors, strict=True):
-                    one.done, one.vector = True, vector
+                for waiting, vector in zip(batch, vectors, strict=True):
+                    waiting.done, waiting.vector = True, vector
                 self._busy = False
                 self._free.notify_all()

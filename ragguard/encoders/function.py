@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -11,8 +10,9 @@ from numpy.typing import NDArray
 
 from ragguard import cancellation
 from ragguard.checks import positive
-from ragguard.encoders.vectors import QUERY_CACHE, checked
-from ragguard.errors import EncoderError, InvalidInputError, RAGGuardError
+from ragguard.encoders.base import PiecewiseEncoder
+from ragguard.encoders.vectors import checked
+from ragguard.errors import EncoderError, RAGGuardError
 from ragguard.text import content_hash
 from ragguard.types import Vectors
 
@@ -36,12 +36,15 @@ _LONG, _END, _OTHER_END = (
 )
 
 
-class FunctionEncoder:
+class FunctionEncoder(PiecewiseEncoder):
     """Brings what a function returns to unit norm, checks it, and never asks it for more than it reads.
 
     Texts that are longer than `longest` are cut into pieces of nearly equal length, at spaces where there are some, and their
-    vectors are averaged by length. As safe to use from many threads as the function is.
+    vectors are averaged by length. Its name is that of the model, and the length from which texts are cut. As safe to use from
+    many threads as the function is.
     """
+
+    unit_pieces = True
 
     def __init__(
         self,
@@ -68,25 +71,15 @@ class FunctionEncoder:
             InvalidInputError: If `longest` or `batch_size` is below 1.
             EncoderError: If the function raises, or what it returns are no vectors.
         """
-        self._documents, self._one_query = embed_documents, embed_query
+        super().__init__()
+        self._documents, self._embed_query = embed_documents, embed_query
         self._batch_size = positive(batch_size, "batch_size")
-        self._said, self._longest, self._dimension = name or _named(embed_documents), positive(longest or 1, "longest"), 0
-        self._query = lru_cache(maxsize=QUERY_CACHE)(self._encode_one_query)
-        probe = self._encode_one_query(PROBE)
+        self._source, self._longest, self._dimension = name or _named(embed_documents), positive(longest or 1, "longest"), 0
+        probe = self._query_vector(PROBE)
         self._dimension = len(probe)
         self._longest = longest or self._reads()
         above = np.packbits(probe > np.median(probe)).tobytes()  # rounding moves few of these: the middle is a thin place
-        self._name = f"{name or f'{self._said}:{content_hash(above.hex())[:16]}'}:{self._longest}"
-
-    @property
-    def name(self) -> str:
-        """What makes vectors comparable: the model, and the length from which texts are cut."""
-        return self._name
-
-    @property
-    def dimension(self) -> int:
-        """Length of every vector."""
-        return self._dimension
+        self._name = f"{name or f'{self._source}:{content_hash(above.hex())[:16]}'}:{self._longest}"
 
     @property
     def longest(self) -> int:
@@ -99,7 +92,7 @@ class FunctionEncoder:
         Raises:
             EncoderError: If the function raises, or what it returns are no vectors of that length.
         """
-        return np.stack([self._query(text) for text in texts]) if texts else self._none()
+        return np.stack([self._query(text) for text in texts]) if texts else self._encode(self._documents, texts)
 
     def encode_document(self, texts: Sequence[str]) -> Vectors:
         """Embed documents or pieces of them; shape (len(texts), d).
@@ -107,29 +100,23 @@ class FunctionEncoder:
         Raises:
             EncoderError: If the function raises, or what it returns are no vectors of that length.
         """
-        return self._encode(texts, self._documents) if texts else self._none()
+        return self._encode(self._documents, texts)
 
-    def _none(self) -> Vectors:
-        return np.empty((0, self._dimension), dtype=np.float32)
-
-    def _encode_one_query(self, text: str) -> Vectors:
-        one = self._one_query
-        vector: Vectors = self._encode([text], self._documents if one is None else lambda texts: [one(text) for text in texts])[0]
-        vector.flags.writeable = False  # shared by everyone who asks again
+    def _query_vector(self, text: str) -> Vectors:
+        embed = self._embed_query
+        method = self._documents if embed is None else lambda texts: [embed(text) for text in texts]
+        vector: Vectors = self._encode(method, [text])[0]
         return vector
 
-    def _encode(self, texts: Sequence[str], embed: Callable[[list[str]], object]) -> Vectors:
-        for i, text in enumerate(texts):
-            if not isinstance(text, str):
-                raise InvalidInputError(f"text {i} must be a string, not {type(text).__name__}")
-        cut = [_pieces(text, self._longest if self._dimension else len(text)) for text in texts]
-        pieces = [piece for group in cut for piece in group]
-        vectors = np.concatenate([self._unit(embed, batch) for batch in self._batches(pieces)])
-        if len(pieces) == len(texts):
-            return vectors
-        weighted = vectors * np.array([max(len(piece), 1) for piece in pieces], dtype=np.float32)[:, None]
-        sums = np.add.reduceat(weighted, np.cumsum([0, *map(len, cut)])[:-1], axis=0)
-        return _normal(sums, len(texts), self._dimension, self._said)
+    def _split(self, texts: Sequence[str]) -> tuple[list[list[str]], list[Vectors]]:
+        groups = [_pieces(text, self._longest if self._dimension else len(text)) for text in texts]
+        return groups, [np.array([max(len(piece), 1) for piece in pieces], dtype=np.float32) for pieces in groups]
+
+    def _encode_pieces(self, method: Callable[..., object], texts: list[str]) -> Vectors:
+        return np.concatenate([self._encode_batch(method, batch) for batch in self._batches(texts)])
+
+    def _unit(self, rows: NDArray[Any]) -> Vectors:
+        return self._unit_rows(rows, len(rows), self._dimension)
 
     def _batches(self, pieces: Sequence[str]) -> Iterator[list[str]]:
         batch: list[str] = []
@@ -142,21 +129,26 @@ class FunctionEncoder:
             characters += len(piece)
         yield batch
 
-    def _unit(self, embed: Callable[[list[str]], object], batch: list[str]) -> Vectors:
+    def _encode_batch(self, method: Callable[..., object], batch: list[str]) -> Vectors:
         cancellation.check()
         try:
-            given = embed(batch)
+            output = method(batch)
         except RAGGuardError:
             raise
         except Exception as error:
-            raise EncoderError(f"{self._said} failed on {len(batch)} texts: {error!r}") from error
+            raise EncoderError(f"{self._source} failed on {len(batch)} texts: {error!r}") from error
         try:
-            found = np.asarray(given, dtype=np.float64)
+            rows = np.asarray(output, dtype=np.float64)
         except (TypeError, ValueError) as error:
-            raise EncoderError(f"{self._said} gave something that is not an array of numbers: {error}") from error
-        if found.ndim != 2 or not found.shape[1]:
-            raise EncoderError(f"{self._said} gave an array of shape {found.shape} for {len(batch)} texts, which are no vectors")
-        return _normal(found, len(batch), self._dimension or found.shape[1], self._said)
+            raise EncoderError(f"{self._source} gave something that is not an array of numbers: {error}") from error
+        if rows.ndim != 2 or not rows.shape[1]:
+            raise EncoderError(f"{self._source} gave an array of shape {rows.shape} for {len(batch)} texts, which are no vectors")
+        return self._unit_rows(rows, len(batch), self._dimension or rows.shape[1])
+
+    def _unit_rows(self, rows: NDArray[Any], count: int, dimension: int) -> Vectors:
+        with np.errstate(invalid="ignore", over="ignore"):  # what is not finite is refused below
+            norms = np.linalg.norm(rows, axis=1, keepdims=True)
+            return checked(rows / np.where(norms > 0, norms, 1), count, dimension, self._source)
 
     def _reads(self) -> int:
         """The most characters of which the last tenth changes the vector."""
@@ -166,28 +158,22 @@ class FunctionEncoder:
             ends = [(whole + end * (length // len(end) + 1))[:length] for end in (_END, _OTHER_END)]
             try:
                 self._longest = length
-                one, other = self.encode_document(ends)
+                first, second = self.encode_document(ends)
             except EncoderError:
                 if not read:
                     raise
                 return read  # it refuses what it cannot read
-            if 1 - float(one @ other) < SAME:
+            if 1 - float(first @ second) < SAME:
                 break
             read = length
         if not read:
-            raise EncoderError(f"{self._said} gives texts of {LENGTHS[0]} characters the same vector whatever they end with")
+            raise EncoderError(f"{self._source} gives texts of {LENGTHS[0]} characters the same vector whatever they end with")
         return read
 
 
 def _named(function: Callable[..., object]) -> str:
     owner = getattr(function, "__self__", None)
     return type(owner).__name__ if owner is not None else getattr(function, "__name__", type(function).__name__)
-
-
-def _normal(rows: NDArray[Any], count: int, dimension: int, source: str) -> Vectors:
-    with np.errstate(invalid="ignore", over="ignore"):  # what is not finite is refused below
-        norms = np.linalg.norm(rows, axis=1, keepdims=True)
-        return checked(rows / np.where(norms > 0, norms, 1), count, dimension, source)
 
 
 def _pieces(text: str, longest: int) -> list[str]:

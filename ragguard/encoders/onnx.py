@@ -174,6 +174,6 @@ def _quantised(graph: Path) -> Path:
 
     model = onnx.load(graph)
     onnx.helper.set_model_props(model, PREPARED)
-    made = graph.with_name("int8.onnx")
-    quantize_dynamic(model, made, weight_type=QuantType.QInt8, per_channel=True, reduce_range=True)
-    return made
+    quantised = graph.with_name("int8.onnx")
+    quantize_dynamic(model, quantised, weight_type=QuantType.QInt8, per_channel=True, reduce_range=True)
+    return quantised

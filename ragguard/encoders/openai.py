@@ -76,33 +76,33 @@ class OpenAIEncoder(FunctionEncoder):
                 "the endpoint's URL has a user, a password or a query, which clients log; use the key's variable"
             )
         self._endpoint = f"{url.host}:{url.port}" if url.port else url.host
-        said = [f"openai:{model}@{self._endpoint}", *map(str, self._shortened.values())]
+        name = [f"openai:{model}@{self._endpoint}", *map(str, self._shortened.values())]
         if any(self._prompts):
-            said.append(content_hash("\0".join(self._prompts))[:8])
+            name.append(content_hash("\0".join(self._prompts))[:8])
         super().__init__(
-            lambda texts: self._asked(texts, document_prompt),
-            lambda text: self._asked([text], query_prompt)[0],
-            name=":".join(said),
+            lambda texts: self._embed(texts, document_prompt),
+            lambda text: self._embed([text], query_prompt)[0],
+            name=":".join(name),
             longest=longest,
             batch_size=batch_size,
         )
         if dimensions not in (None, self.dimension):
             raise EncoderError(f"{self.name}: {dimensions} dimensions were asked for, and {self.dimension} came")
 
-    def _asked(self, texts: Sequence[str], prompt: str) -> list[list[float]]:
-        given = [prompt + text for text in texts]
+    def _embed(self, texts: Sequence[str], prompt: str) -> list[list[float]]:
+        prompted = [prompt + text for text in texts]
         try:
             # As numbers: not every endpoint knows base64, which is the client's default.
-            data = self._client.embeddings.create(
-                input=given, model=self._model, encoding_format="float", extra_body=self._shortened
+            embeddings = self._client.embeddings.create(
+                input=prompted, model=self._model, encoding_format="float", extra_body=self._shortened
             ).data
-            rows = {item.index: item.embedding for item in data}
+            rows = {row.index: row.embedding for row in embeddings}
         except Exception as error:
             # Without the cause: endpoints repeat keys in what they answer, and requests hold them.
-            said = f"{type(error).__name__}: {error}".replace(self._key, "***")
-            raise EncoderError(f"{self._model} at {self._endpoint} failed on {len(given)} texts: {said:.300}") from None
-        if len(data) != len(given) or rows.keys() != set(range(len(given))):
+            message = f"{type(error).__name__}: {error}".replace(self._key, "***")
+            raise EncoderError(f"{self._model} at {self._endpoint} failed on {len(prompted)} texts: {message:.300}") from None
+        if len(embeddings) != len(prompted) or rows.keys() != set(range(len(prompted))):
             raise EncoderError(
-                f"{self._model} at {self._endpoint} gave {len(data)} vectors for {len(given)} texts, or misnumbered"
+                f"{self._model} at {self._endpoint} gave {len(embeddings)} vectors for {len(prompted)} texts, or misnumbered"
             )
-        return [rows[i] for i in range(len(given))]
+        return [rows[i] for i in range(len(prompted))]

@@ -44,7 +44,7 @@ def disagreement(encoder: Encoder, retriever: Retriever, queries: Sequence[str],
         EncoderError: If the encoder fails.
     """
     an_encoder(encoder)
-    found: dict[str, list[str]] = {}
+    rankings: dict[str, list[str]] = {}
     for query in map(query_text, queries):
         try:
             hits = retriever.retrieve(query, positive(k))
@@ -52,11 +52,11 @@ def disagreement(encoder: Encoder, retriever: Retriever, queries: Sequence[str],
             raise
         except Exception as error:
             raise RetrieverError(f"the retriever failed: {error!r}") from error
-        found[query] = [text for hit in hits if (text := canonical(hit.document.text).text).strip()]
-    texts = list({text: None for ranked in found.values() for text in ranked})
+        rankings[query] = [text for hit in hits if (text := canonical(hit.document.text).text).strip()]
+    texts = list({text: None for ranked in rankings.values() for text in ranked})
     vectors = dict(zip(texts, encode_documents(encoder, texts), strict=True))  # in large batches
     against = pairs = 0
-    for query, ranked in found.items():
+    for query, ranked in rankings.items():
         vector = encode_one_query(encoder, query)
         cosines = np.array([vectors[text] @ vector for text in ranked])
         later, earlier = np.tril_indices(len(ranked), -1)

@@ -8,17 +8,17 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from ragguard import cancellation
+from ragguard.encoders.base import PiecewiseEncoder
 from ragguard.encoders.batching import Together
 from ragguard.encoders.offline import offline_model_path
 from ragguard.encoders.tokenizing import Splitter, speed_up
-from ragguard.encoders.vectors import QUERY_CACHE
 from ragguard.errors import EncoderError, InvalidInputError
 from ragguard.types import Vectors
 
@@ -38,13 +38,15 @@ PROGRESS_AFTER_S = 2.0
 """Seconds of work before a progress bar shows."""
 
 
-class SentenceTransformerEncoder:
+class SentenceTransformerEncoder(PiecewiseEncoder):
     """Any sentence-transformers model as an encoder of unit vectors.
 
     Texts that are longer than the model reads are cut into the fewest pieces of nearly equal length, and the piece vectors are
     averaged by their number of tokens: nothing is cut off in silence. Strings that look like special tokens ("[MASK]") are text.
-    Safe to use from many threads.
+    Its name is a fingerprint of the model (weights, length it reads, prompts) and precision. Safe to use from many threads.
     """
+
+    unit_pieces = False
 
     def __init__(
         self,
@@ -73,6 +75,7 @@ class SentenceTransformerEncoder:
             raise InvalidInputError(f"batch_size must be at least 1, not {batch_size}")
         if dtype not in ("float32", "float16"):
             raise InvalidInputError(f"dtype must be 'float32' or 'float16', not {dtype!r}")
+        super().__init__()
         import torch
         from sentence_transformers import SentenceTransformer
 
@@ -88,13 +91,12 @@ class SentenceTransformerEncoder:
         self._ahead = 1 if self._model.device.type == "cpu" else AHEAD
         self._batch_size = batch_size or (CPU_BATCH if self._model.device.type == "cpu" else GPU_BATCH)
         self._progress = progress
-        self._split = Splitter(self._model, speed_up(self._model))
+        self._splitter = Splitter(self._model, speed_up(self._model))
         self._room = threading.BoundedSemaphore(max(2, os.cpu_count() or 2))  # more at once only hinder each other
         self._name = f"{_fingerprint(self._model)}@{dtype}"
         dimension = self._model.get_embedding_dimension() if hasattr(self._model, "get_embedding_dimension") else None
         self._dimension = int(dimension or self._encode_pieces(self._model.encode_document, ["a"], bar=False).shape[1])
         self._together: Together | None = Together(partial(self._encode, self._runs.encode_query))
-        self._query = lru_cache(maxsize=QUERY_CACHE)(self._encode_one_query)
 
     @classmethod
     def offline(
@@ -111,16 +113,6 @@ class SentenceTransformerEncoder:
             ModelIntegrityError: If the extra is not installed or its weights are not the original ones.
         """
         return cls(offline_model_path(), device=device, dtype=dtype, batch_size=batch_size, progress=progress)
-
-    @property
-    def name(self) -> str:
-        """Fingerprint of the model (weights, length it reads, prompts) and precision: two models never share a name."""
-        return self._name
-
-    @property
-    def dimension(self) -> int:
-        """Length of every vector."""
-        return self._dimension
 
     @property
     def model(self) -> SentenceTransformer:
@@ -152,33 +144,24 @@ class SentenceTransformerEncoder:
         """
         return self._encode(self._runs.encode_document, texts)
 
-    def _encode_one_query(self, text: str) -> Vectors:
+    def _query_vector(self, text: str) -> Vectors:
         short = isinstance(text, str) and len(text) <= PASSAGE  # a long one must not keep others waiting
-        vector: Vectors = (
-            self._together(text).copy() if self._together and short else self._encode(self._runs.encode_query, [text])[0]
-        )
-        vector.flags.writeable = False  # shared by everyone who asks again
+        if self._together and short:
+            return self._together(text).copy()
+        vector: Vectors = self._encode(self._runs.encode_query, [text])[0]
         return vector
 
-    def _encode(self, method: Callable[..., object], texts: Sequence[str]) -> Vectors:
-        for i, text in enumerate(texts):
-            if not isinstance(text, str):
-                raise InvalidInputError(f"text {i} must be a string, not {type(text).__name__}")
-        pieces, weights = self._split(texts)
-        vectors = self._encode_pieces(method, [piece for group in pieces for piece in group])
-        if len(vectors) != len(texts):
-            bounds = np.cumsum([0, *(len(group) for group in pieces)])[:-1]
-            weighted = vectors * np.concatenate(weights)[:, None]
-            vectors = np.add.reduceat(weighted, bounds, axis=0)
-        norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+    def _split(self, texts: Sequence[str]) -> tuple[list[list[str]], list[Vectors]]:
+        return self._splitter(texts)
+
+    def _unit(self, rows: Vectors) -> Vectors:
+        norms = np.linalg.norm(rows, axis=1, keepdims=True)
         bad = ~np.isfinite(norms[:, 0]) | (norms[:, 0] < 1e-6)
         if bad.any():
-            raise EncoderError(f"{self._name}: text {int(np.argmax(bad))} of {len(texts)} has no usable vector")
-        return np.asarray(vectors / norms, dtype=np.float32)
+            raise EncoderError(f"{self._name}: text {int(np.argmax(bad))} of {len(rows)} has no usable vector")
+        return np.asarray(rows / norms, dtype=np.float32)
 
     def _encode_pieces(self, method: Callable[..., object], texts: list[str], *, bar: bool = True) -> Vectors:
-        if not texts:
-            return np.empty((0, self._dimension), dtype=np.float32)
         from tqdm.auto import tqdm
 
         # Sorted by length over all texts, a batch has little padding; the longest first shows running out of memory at once.
@@ -206,9 +189,9 @@ class SentenceTransformerEncoder:
                 rows.append(vectors)
                 shown.update(len(vectors))
                 cancellation.check()
-        found = np.concatenate(rows)
-        ordered = np.empty_like(found)
-        ordered[order] = found
+        by_length = np.concatenate(rows)
+        ordered = np.empty_like(by_length)
+        ordered[order] = by_length
         return ordered
 
     def _batches(self, order: Sequence[int], texts: Sequence[str]) -> Iterator[Sequence[int]]:

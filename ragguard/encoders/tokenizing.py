@@ -87,8 +87,8 @@ class _Fast:
         if key not in self._same:
             self._same[key] = self._agreed(kwargs)
         like = self._same[key]
-        found = None if like is None else self._features(texts, kwargs.get("prompt") or "", like)
-        return self._slow(texts, **kwargs) if found is None else found
+        features = None if like is None else self._features(texts, kwargs.get("prompt") or "", like)
+        return self._slow(texts, **kwargs) if features is None else features
 
     def _agreed(self, kwargs: Mapping[str, Any]) -> Mapping[str, Any] | None:
         """What the model makes of probes, if this makes the same of them."""
@@ -114,11 +114,11 @@ class _Fast:
         tokenizer = self._model.tokenizer
         shape, left = (len(ids), width), getattr(tokenizer, "padding_side", "right") == "left"
         tokens, mask = np.full(shape, tokenizer.pad_token_id or 0, dtype=np.int64), np.zeros(shape, dtype=np.int64)
-        for row, one in enumerate(ids):
-            place = slice(width - len(one), None) if left else slice(len(one))
-            tokens[row, place], mask[row, place] = one, 1
-        made = {"input_ids": tokens, "attention_mask": mask, "token_type_ids": np.zeros(shape, dtype=np.int64)}
-        return {name: torch.from_numpy(made[name]) if name in made else value for name, value in like.items()}
+        for row, text_ids in enumerate(ids):
+            place = slice(width - len(text_ids), None) if left else slice(len(text_ids))
+            tokens[row, place], mask[row, place] = text_ids, 1
+        built = {"input_ids": tokens, "attention_mask": mask, "token_type_ids": np.zeros(shape, dtype=np.int64)}
+        return {name: torch.from_numpy(built[name]) if name in built else value for name, value in like.items()}
 
 
 def core(tokenizer: Any) -> Callable[..., list[list[int]]]:
@@ -132,7 +132,7 @@ def core(tokenizer: Any) -> Callable[..., list[list[int]]]:
     encode = getattr(copy, "encode_batch_fast", copy.encode_batch)  # without offsets, where tokenizers has it
 
     def ids(texts: Sequence[str], *, add_special_tokens: bool) -> list[list[int]]:
-        return [one.ids for one in encode(list(texts), add_special_tokens=add_special_tokens)]
+        return [encoding.ids for encoding in encode(list(texts), add_special_tokens=add_special_tokens)]
 
     return ids
 
@@ -163,14 +163,14 @@ class Splitter:
 
     def __call__(self, texts: Sequence[str]) -> tuple[list[list[str]], list[Vectors]]:
         """The pieces of each text, and their weights (numbers of tokens; any where there is one piece)."""
-        found = [([text], np.ones(1, dtype=np.float32)) for text in texts]
+        cuts = [([text], np.ones(1, dtype=np.float32)) for text in texts]
         if self._tokenizer is not None:
             # A character of ASCII is a token at most, and a tokenizer may put one in front.
             rows = [row for row, text in enumerate(texts) if not (text.isascii() and len(text) <= self._surely_whole)]
             for row, pairs in zip(rows, self._cut([self._with_short_words(texts[row]) for row in rows]), strict=True):
                 counts = np.asarray([max(count, 1) for _, count in pairs], dtype=np.float32)
-                found[row] = [piece for piece, _ in pairs], counts
-        return [pieces for pieces, _ in found], [weights for _, weights in found]
+                cuts[row] = [piece for piece, _ in pairs], counts
+        return [pieces for pieces, _ in cuts], [weights for _, weights in cuts]
 
     def _cut(self, texts: Sequence[str]) -> Iterator[list[tuple[str, int]]]:
         for start in range(0, len(texts), AT_ONCE):
@@ -183,8 +183,10 @@ class Splitter:
     def _pieces(self, text: str) -> list[tuple[str, int]]:
         """The fewest nearly equal pieces; cut again where a cut inside a word or a character made more tokens than it parted."""
         with self._turns:
-            found = self._tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, truncation=False, verbose=False)
-        offsets = found["offset_mapping"]
+            encoding = self._tokenizer(
+                text, add_special_tokens=False, return_offsets_mapping=True, truncation=False, verbose=False
+            )
+        offsets = encoding["offset_mapping"]
         count = -(-len(offsets) // max(self._limit - 2, 1))
         bounds = [i * len(offsets) // count for i in range(1, count)]
         cuts = sorted({0, *(offsets[bound][0] for bound in bounds), len(text)})

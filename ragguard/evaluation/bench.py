@@ -120,8 +120,8 @@ def run(
     except OSError as error:
         raise InvalidInputError(f"{folder} cannot be written: {error}") from error
     step("loading data and model", 0, len(settings.attacks))
-    found = remote.find(settings.dataset, cache)
-    dataset = dataclasses.replace(found, documents=tuple(with_sources(found.documents, settings.seed)))
+    original = remote.find(settings.dataset, cache)
+    dataset = dataclasses.replace(original, documents=tuple(with_sources(original.documents, settings.seed)))
     model = models.load_weights(settings.model)
     encoder = CachedEncoder(model, cache)
     drawn = [datasets.target(dataset, name) for name in settings.ids]

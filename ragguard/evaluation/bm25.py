@@ -27,12 +27,12 @@ class BM25Index:
         """Add documents, or replace those whose ids they take; returns how many."""
         import bm25s
 
-        forms = [Document(one.id, canonical(one.text).text, one.metadata) for one in documents]
+        forms = [Document(document.id, canonical(document.text).text, document.metadata) for document in documents]
         if forms:
-            texts = [one.text for one in forms]
+            texts = [form.text for form in forms]
             tokens = bm25s.tokenize(texts, stopwords="en", return_ids=False, show_progress=False)
-            self._tokens.update(zip((one.id for one in forms), tokens, strict=True))
-            self._documents.update((one.id, one) for one in forms)
+            self._tokens.update(zip((form.id for form in forms), tokens, strict=True))
+            self._documents.update((form.id, form) for form in forms)
             self._index = None
         return len(forms)
 
@@ -53,14 +53,14 @@ class BM25Index:
         """
         import bm25s
 
-        asked = bm25s.tokenize(query_text(query), stopwords="en", return_ids=False, show_progress=False)[0]
+        query_words = bm25s.tokenize(query_text(query), stopwords="en", return_ids=False, show_progress=False)[0]
         if not self._documents:
             return []
         if self._index is None:
             index = bm25s.BM25()
             index.index(list(self._tokens.values()), show_progress=False)
             self._index = index
-        known = [word for word in asked if word in self._index.vocab_dict]  # type: ignore[attr-defined]
+        known = [word for word in query_words if word in self._index.vocab_dict]  # type: ignore[attr-defined]
         if not known:
             return []
         scores = self._index.get_scores(known)  # type: ignore[attr-defined]

@@ -74,14 +74,14 @@ class CachedEncoder:
         return np.stack([known[key] for key in keys]) if keys else np.empty((0, self.dimension), dtype=np.float32)
 
     def _read(self, keys: set[bytes]) -> dict[bytes, Vectors]:
-        found: dict[bytes, Vectors] = {}
+        vectors: dict[bytes, Vectors] = {}
         wanted = list(keys)
         for start in range(0, len(wanted), 500):
             block = wanted[start : start + 500]
             marks = ",".join("?" * len(block))
             for key, data in self._connection.execute(f"SELECT k, x FROM v WHERE k IN ({marks})", block):  # noqa: S608
-                found[key] = np.frombuffer(data, dtype=np.float32)
-        return found
+                vectors[key] = np.frombuffer(data, dtype=np.float32)
+        return vectors
 
 
 class TextCache(MutableMapping[str, str]):

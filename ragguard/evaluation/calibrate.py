@@ -69,8 +69,8 @@ def read(
     if (data is None) == (corpus is None):
         raise InvalidInputError("give a folder in BEIR layout, or --corpus with a file of documents")
     if data is not None and data.partition(":")[0] in ("beir", "hf"):
-        found = remote.find(data, cache)
-        return found.documents, load_queries(queries) if queries else tuple(dict.fromkeys(found.queries.values()))
+        dataset = remote.find(data, cache)
+        return dataset.documents, load_queries(queries) if queries else tuple(dict.fromkeys(dataset.queries.values()))
     documents = load_documents(corpus or Path(str(data)) / "corpus.jsonl")
     if queries is None and data is not None and (own := Path(data) / "queries.jsonl").exists():
         queries = own
@@ -122,19 +122,19 @@ def summary(guard: CalibratedGuard | SavedGuard) -> Summary:
     Raises:
         InvalidInputError: If there are too few calibration queries for the share.
     """
-    settings, found = guard.settings, guard.calibration
+    settings, calibration = guard.settings, guard.calibration
     loss = settings.max_clean_query_loss
     return Summary(
-        encoder=found.encoder,
-        documents=found.documents,
-        fitted=len(next(iter(found.scales.values())).maxima),
-        queries=len(found.maxima),
-        derived=found.derived,
-        k=found.k,
+        encoder=calibration.encoder,
+        documents=calibration.documents,
+        fitted=len(next(iter(calibration.scales.values())).maxima),
+        queries=len(calibration.maxima),
+        derived=calibration.derived,
+        k=calibration.k,
         max_clean_query_loss=loss,
         policy=settings.policy,
-        threshold=found.threshold(loss, poisoned=settings.poisoned, confident=settings.confident),
-        signals={name: {"typical": one.typical, "unit": one.unit} for name, one in found.scales.items()},
+        threshold=calibration.threshold(loss, poisoned=settings.poisoned, confident=settings.confident),
+        signals={name: {"typical": scale.typical, "unit": scale.unit} for name, scale in calibration.scales.items()},
         promise=promise(guard),
     )
 

@@ -78,15 +78,15 @@ def load(folder: Path) -> Dataset:
         metadata = _metadata(where, row)
         if "correct_answer" in metadata and "incorrect_answer" in metadata:
             answers[query_id] = (str(metadata["correct_answer"]), str(metadata["incorrect_answer"]))
-    relevant = _qrels(folder / "qrels" / "test.tsv", texts, {one.id for one in documents})
+    relevant = _qrels(folder / "qrels" / "test.tsv", texts, {passage.id for passage in documents})
     attacks = folder / "attacks.jsonl"
     attack_texts = tuple(
         AttackText(_text(where, row, "query_id"), _text(where, row, "attack"), _text(where, row, "text"))
         for where, row in (_lines(attacks) if attacks.exists() else ())
     )
     judged = {query_id: text for query_id, text in texts.items() if query_id in relevant}
-    kept = tuple(one for one in documents if words(one.text))
-    left_out = tuple(one.id for one in documents if not words(one.text))
+    kept = tuple(passage for passage in documents if words(passage.text))
+    left_out = tuple(passage.id for passage in documents if not words(passage.text))
     own = folder / "paraphrases.jsonl"
     paraphrases = load_paraphrases(own) if own.exists() else {}
     return Dataset(folder.name, kept, judged, relevant, answers, attack_texts, paraphrases, left_out)
@@ -100,8 +100,8 @@ def load_documents(path: Path) -> tuple[Document, ...]:
     Raises:
         InvalidInputError: If the file is missing or a line malformed; the message names file and line.
     """
-    found = (document(where, {"_id": where.rpartition(":")[2], **row}) for where, row in _lines(path))
-    return tuple(one for one in found if words(one.text))
+    documents = (document(where, {"_id": where.rpartition(":")[2], **row}) for where, row in _lines(path))
+    return tuple(passage for passage in documents if words(passage.text))
 
 
 def load_queries(path: Path) -> tuple[str, ...]:
@@ -121,13 +121,13 @@ def load_paraphrases(path: Path) -> dict[str, tuple[str, ...]]:
     Raises:
         InvalidInputError: If the file is missing or a line malformed; the message names file and line.
     """
-    found = {}
+    paraphrases = {}
     for where, row in _lines(path):
         texts = row.get("paraphrases")
         if not isinstance(texts, list) or not texts or not all(isinstance(text, str) for text in texts):
             raise InvalidInputError(f"{where} needs a list of strings under 'paraphrases', not {texts!r}")
-        found[_text(where, row, "query_id")] = tuple(texts)
-    return found
+        paraphrases[_text(where, row, "query_id")] = tuple(texts)
+    return paraphrases
 
 
 def targets(dataset: Dataset, count: int, seed: int = 0) -> list[Target]:
@@ -169,7 +169,7 @@ def target(dataset: Dataset, query_id: str) -> Target:
         correct=correct,
         incorrect=incorrect,
         lies=tuple(t.text for t in dataset.attack_texts if t.query_id == query_id and t.attack.startswith(LIES)),
-        relevant=tuple(one for one in dataset.documents if one.id in dataset.relevant[query_id]),
+        relevant=tuple(passage for passage in dataset.documents if passage.id in dataset.relevant[query_id]),
     )
 
 
@@ -215,10 +215,10 @@ def rows(lines: Iterable[bytes], path: Path | str, first: int = 1) -> Iterator[t
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """An object whose names are all different: of two texts, another reader may take the other one."""
-    made = dict(pairs)
-    if len(made) < len(pairs):
+    members = dict(pairs)
+    if len(members) < len(pairs):
         raise ValueError(f"a name is there twice among {[name for name, _ in pairs]!r:.200}")
-    return made
+    return members
 
 
 def _lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -267,4 +267,4 @@ def _qrels(path: Path, queries: Mapping[str, str], documents: set[str]) -> dict[
             raise InvalidInputError(f"{path}:{number} judges {query_id!r} / {document_id!r}, which the dataset does not have")
         if positive:
             relevant.setdefault(query_id, set()).add(document_id)
-    return {query_id: frozenset(found) for query_id, found in relevant.items()}
+    return {query_id: frozenset(ids) for query_id, ids in relevant.items()}

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
-from ragguard.types import Hit, Span
+from ragguard.attacks import Target
+from ragguard.types import GuardedResult, Hit, Span
 
 
 @dataclass(frozen=True)
@@ -70,3 +71,35 @@ def show(
         pieces = tuple(part for part in parts if part[0])
         shown.append(ShownHit(rank, hit.document.id in planted, hit.document.id in relevant, pieces))
     return tuple(shown)
+
+
+def explained(
+    target: Target, query: str, poisoned: AbstractSet[str], results: Mapping[str, Sequence[Hit]], k: int
+) -> Example | None:
+    """The query before and after, from the first guard that names spans of a poisoned document; None if there is none.
+
+    Args:
+        target: The query under attack.
+        query: Its text, as the victim asks it.
+        poisoned: Ids of the documents planted against it.
+        results: What each system returned, by its name.
+        k: Results per query.
+    """
+    for name, result in results.items():
+        if not isinstance(result, GuardedResult):
+            continue
+        verdicts = [verdict for verdict in result.verdicts if verdict.spans and verdict.document_id in poisoned]
+        marks = {verdict.document_id: verdict.spans for verdict in verdicts}
+        if poisoned.isdisjoint(hit.document.id for hit in result.candidates[:k]) or not marks:
+            continue
+        relevant = frozenset(document.id for document in target.relevant)
+        return Example(
+            question=query,
+            answer=target.correct,
+            before=show(result.candidates[:3], poisoned, relevant, marks),
+            after=show(result.kept[:3], poisoned, relevant, {}),
+            defense=name,
+            reason=verdicts[0].reason,
+            stopped=poisoned.isdisjoint(hit.document.id for hit in result.kept),
+        )
+    return None

@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
-from statistics import median
 from typing import Any, Protocol
 
 import numpy as np
@@ -15,7 +14,8 @@ from ragguard.attacks import EVERY_TARGET, TARGET, Attack, Budget, Family, Targe
 from ragguard.encoders.vectors import encode_one_query
 from ragguard.errors import DefenseError, InvalidInputError
 from ragguard.evaluation.cache import CachedEncoder
-from ragguard.evaluation.example import Example, show
+from ragguard.evaluation.example import Example, explained
+from ragguard.evaluation.timing import encoding_ms, ingest_ratio
 from ragguard.protocols import Retriever
 from ragguard.text import canonical
 from ragguard.types import Document, GuardedResult, Hit
@@ -154,19 +154,22 @@ class Experiment:
     def clean(self) -> Trial:
         """Ask without attack; evidence of the candidates is prepared first."""
         self._step("timing ingestion")
-        ratio = self._ingest_ratio()
+        ratio = ingest_ratio(
+            self._encoder, self._corpus.documents, {system.name: system.prepare for system in self._systems}, self._ingested
+        )
         for system in self._systems:
             self._step(f"evidence for {system.name}")
-            found = self._corpus.documents
+            documents = self._corpus.documents
             if system.depth is not None:
                 near = {h.document.id: h.document for t in self._targets for h in self._corpus.retrieve(t.query, system.depth)}
-                found = tuple(near.values())
-            system.prepare(found)
+                documents = tuple(near.values())
+            system.prepare(documents)
         self._step("asking without attack")
         answers: list[list[Answer]] = [[] for _ in self._systems]
         for number, target in enumerate(self._targets):
             self._ask(target, target.query, (), answers, timed=number < self._timed)
-        return Trial("", "A", "no attack", None, None, self._by_system(answers), self._encoding_ms(), ratio)
+        ms = encoding_ms(self._encoder, [target.query for target in self._targets[: self._timed]])
+        return Trial("", "A", "no attack", None, None, self._by_system(answers), ms, ratio)
 
     def under(self, attack: Attack, budget: Budget) -> Trial:
         """Ask under one attack.
@@ -178,8 +181,8 @@ class Experiment:
         if self._together and attack.threat.edits:
             raise InvalidInputError(f"{attack.name} edits documents, which cannot be done against all queries together")
         self._step(f"{attack.name}: writing")
-        made = attack(self._targets, budget, self._step)
-        poisoned = [replace(document, text=canonical(document.text).text) for document in made]
+        documents = attack(self._targets, budget, self._step)
+        poisoned = [replace(document, text=canonical(document.text).text) for document in documents]
         self._step(f"{attack.name}: embedding {len(poisoned)} documents")
         self._encoder.encode_document([document.text for document in poisoned])
         for system in self._systems:
@@ -191,14 +194,16 @@ class Experiment:
         if self._together:
             originals = self._plant(poisoned)
         for target in self._targets:
-            mine = [document for document in poisoned if document.metadata[TARGET] in (target.id, EVERY_TARGET)]
+            planted = [document for document in poisoned if document.metadata[TARGET] in (target.id, EVERY_TARGET)]
             if not self._together:
-                originals = self._plant(mine)
-            results = self._ask(target, attack.asked(target), [document.id for document in mine], answers)
+                originals = self._plant(planted)
+            results = self._ask(target, attack.asked(target), [document.id for document in planted], answers)
             if example is None or not example.stopped:
-                example = self._example(target, attack.asked(target), {document.id for document in mine}, results) or example
+                ids = {document.id for document in planted}
+                by_system = {system.name: hits for system, hits in zip(self._systems, results, strict=True)}
+                example = explained(target, attack.asked(target), ids, by_system, self._k) or example
             if not self._together:
-                self._uproot(mine, originals)
+                self._uproot(planted, originals)
         if self._together:
             self._uproot(poisoned, originals)
         return Trial(
@@ -228,69 +233,18 @@ class Experiment:
     ) -> list[Sequence[Hit]]:
         results = []
         undefended = self._corpus.retrieve(query, self._k)
-        for retriever, mine in zip(self._retrievers, answers, strict=True):
+        for retriever, system_answers in zip(self._retrievers, answers, strict=True):
             with self._encoder.live() if timed else nullcontext():
                 encode_one_query(self._encoder, canonical(query).text)  # remembered from here on, and timed apart
                 start = time.perf_counter()
-                found = retriever.retrieve(query, self._k)
+                hits = retriever.retrieve(query, self._k)
                 ms = round((time.perf_counter() - start) * 1000, 3)
-            mine.append(_answer(target.id, found, undefended, poisoned, ms if timed else None))
-            results.append(found)
+            system_answers.append(_answer(target.id, hits, undefended, poisoned, ms if timed else None))
+            results.append(hits)
         return results
 
     def _by_system(self, answers: Sequence[list[Answer]]) -> dict[str, tuple[Answer, ...]]:
-        return {system.name: tuple(mine) for system, mine in zip(self._systems, answers, strict=True)}
-
-    def _encoding_ms(self) -> float:
-        """Median time to encode a query that nobody asked before."""
-        times = []
-        with self._encoder.live():
-            for target in self._targets[: self._timed]:
-                start = time.perf_counter()
-                encode_one_query(self._encoder, f"{target.query} ")  # a space: not among the remembered ones
-                times.append((time.perf_counter() - start) * 1000)
-        return round(median(times), 3)
-
-    def _ingest_ratio(self) -> dict[str, float]:
-        """Documents drawn from the corpus, embedded and prepared afresh; others for each system, which may share a store.
-
-        A word is added to each, since a guard that was calibrated on the corpus has evidence of its documents.
-        """
-        documents = self._corpus.documents
-        rows = np.random.default_rng(0).permutation(len(documents)).tolist()
-        count = min(self._ingested, len(rows))
-        ratios = {}
-        with self._encoder.live():
-            for number, system in enumerate(self._systems):
-                sample = [documents[rows[(number * count + i) % len(rows)]] for i in range(count)]
-                sample = [replace(document, text=f"again {document.text}") for document in sample]
-                start = time.perf_counter()
-                self._encoder.encode_document([document.text for document in sample])
-                middle = time.perf_counter()
-                system.prepare(sample)
-                ratios[system.name] = round((time.perf_counter() - start) / (middle - start), 2)
-        return ratios
-
-    def _example(self, target: Target, query: str, poisoned: set[str], results: Sequence[Sequence[Hit]]) -> Example | None:
-        """The query before and after, from the first guard that names spans of a poisoned document; None if there is none."""
-        for system, result in zip(self._systems, results, strict=True):
-            if not isinstance(result, GuardedResult):
-                continue
-            marks = {one.document_id: one.spans for one in result.verdicts if one.spans and one.document_id in poisoned}
-            if poisoned.isdisjoint(hit.document.id for hit in result.candidates[: self._k]) or not marks:
-                continue
-            relevant = frozenset(document.id for document in target.relevant)
-            reasons = [one.reason for one in result.verdicts if one.document_id in marks and one.spans]
-            return Example(
-                question=query,
-                answer=target.correct,
-                before=show(result.candidates[:3], poisoned, relevant, marks),
-                after=show(result.kept[:3], poisoned, relevant, {}),
-                defense=system.name,
-                reason=reasons[0],
-                stopped=poisoned.isdisjoint(hit.document.id for hit in result.kept),
-            )
-        return None
+        return {system.name: tuple(system_answers) for system, system_answers in zip(self._systems, answers, strict=True)}
 
 
 def steps(attacks: int, systems: int, targets: int) -> int:
@@ -298,10 +252,10 @@ def steps(attacks: int, systems: int, targets: int) -> int:
     return systems + 2 + attacks * (systems + targets + 3)
 
 
-def _answer(query_id: str, found: Sequence[Hit], undefended: Sequence[Hit], poisoned: Sequence[str], ms: float | None) -> Answer:
-    result = found if isinstance(found, GuardedResult) else GuardedResult(query_id, len(found), tuple(found), tuple(found))
-    returned = tuple(hit.document.id for hit in found)
-    suspicions = {one.document_id: one.suspicion for one in result.verdicts if one.suspicion is not None}
+def _answer(query_id: str, hits: Sequence[Hit], undefended: Sequence[Hit], poisoned: Sequence[str], ms: float | None) -> Answer:
+    result = hits if isinstance(hits, GuardedResult) else GuardedResult(query_id, len(hits), tuple(hits), tuple(hits))
+    returned = tuple(hit.document.id for hit in hits)
+    suspicions = {verdict.document_id: verdict.suspicion for verdict in result.verdicts if verdict.suspicion is not None}
     if not np.isfinite(list(suspicions.values())).all():
         raise DefenseError(f"suspicions must be finite; for {query_id!r} they are {suspicions}")
     return Answer(

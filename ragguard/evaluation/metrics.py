@@ -117,7 +117,7 @@ def comparisons(trials: Sequence[Trial], relevant: Mapping[str, AbstractSet[str]
     """Every two systems under every attack, tested on the queries on which they differ."""
     from scipy.stats import binomtest
 
-    found = []
+    paired_tests = []
     for trial in trials:
         values = {name: _by_query(answers, relevant, k) for name, answers in trial.answers.items()}
         for first, second in combinations(values, 2):
@@ -125,8 +125,8 @@ def comparisons(trials: Sequence[Trial], relevant: Mapping[str, AbstractSet[str]
                 difference = values[first][metric] - values[second][metric]
                 more, less = int((difference > 0).sum()), int((difference < 0).sum())
                 p = float(binomtest(more, more + less).pvalue) if more + less else 1.0
-                found.append(Comparison(trial.attack, metric, first, second, round(float(difference.mean()), 4), p))
-    return found
+                paired_tests.append(Comparison(trial.attack, metric, first, second, round(float(difference.mean()), 4), p))
+    return paired_tests
 
 
 def _row(clean: Trial, trial: Trial, name: str, relevant: Mapping[str, AbstractSet[str]], k: int, seed: int) -> Row:
@@ -163,16 +163,16 @@ def _by_query(answers: Sequence[Answer], relevant: Mapping[str, AbstractSet[str]
     honest = {answer.query_id: relevant[answer.query_id] - set(answer.poisoned) for answer in answers}
     planted = {answer.query_id: frozenset(answer.poisoned) for answer in answers}
     sr, ndcg, recall = _measured([Success @ k, nDCG @ 10, R @ k], answers, honest)
-    asr, precision, found = _measured([Success @ k, P @ k, R @ k], answers, planted)
-    both = precision + found
-    f1 = np.divide(2 * precision * found, both, out=np.zeros_like(both), where=both > 0)
+    asr, precision, poison_recall = _measured([Success @ k, P @ k, R @ k], answers, planted)
+    both = precision + poison_recall
+    f1 = np.divide(2 * precision * poison_recall, both, out=np.zeros_like(both), where=both > 0)
     return {
         "asr": asr,
         "sr": sr,
         "ndcg": ndcg,
         "recall": recall,
         "poison_precision": precision,
-        "poison_recall": found,
+        "poison_recall": poison_recall,
         "poison_f1": f1,
     }
 
@@ -190,8 +190,8 @@ def _measured(measures: Sequence[Any], answers: Sequence[Answer], wanted: Mappin
     place = {answer.query_id: row for row, answer in enumerate(answers)}
     values = [np.zeros(len(answers)) for _ in measures]
     if qrels and run:
-        for one in ir_measures.iter_calc(measures, qrels, run):
-            values[measures.index(one.measure)][place[one.query_id]] = one.value
+        for metric in ir_measures.iter_calc(measures, qrels, run):
+            values[measures.index(metric.measure)][place[metric.query_id]] = metric.value
     return values
 
 
@@ -223,5 +223,5 @@ def interval(values: Values, seed: int = 0) -> tuple[float, float]:
         exact = binomtest(int(values.sum()), len(values)).proportion_ci(0.95, "exact")
         return float(exact.low), float(exact.high)
     generator = np.random.default_rng(seed)
-    found = bootstrap((values,), np.mean, n_resamples=RESAMPLES, method="percentile", rng=generator).confidence_interval
-    return float(found.low), float(found.high)
+    bounds = bootstrap((values,), np.mean, n_resamples=RESAMPLES, method="percentile", rng=generator).confidence_interval
+    return float(bounds.low), float(bounds.high)

@@ -99,9 +99,9 @@ def trade_off(rows: Sequence[Row]) -> str:
             axes.add_patch(Rectangle((-0.04, good - 0.05), HELD + 0.04, 2, color="#bbf7d0", lw=0, zorder=0))
             axes.scatter(*everywhere, s=6, c="#d1d5db", zorder=1)
             for family, (_, marker) in FAMILIES.items():
-                mine = [row for row in rows if row.defense == name and row.family == family]
+                points = [row for row in rows if row.defense == name and row.family == family]
                 colour = COLOURS[number % len(COLOURS)]
-                x, y = [row.asr for row in mine], [row.sr for row in mine]
+                x, y = [row.asr for row in points], [row.sr for row in points]
                 axes.scatter(x, y, s=34, c=colour, marker=marker, alpha=0.75, ec="white", lw=0.6, zorder=2, clip_on=False)
             axes.set_title(_wrapped(name, 22))
             axes.set(xlim=(-0.04, 1.04), ylim=(max(floor, -0.04), 1.02), xticks=(0, 0.5, 1))
@@ -193,8 +193,8 @@ def _foot(axes: Axes, defenses: Sequence[str], y: float) -> None:
 
 def _curves(axes: Axes, rows: Sequence[Row], defenses: Sequence[str], efforts: Sequence[int]) -> None:
     for number, name in enumerate(defenses):
-        mine = sorted((row.effort, row.asr) for row in rows if row.defense == name and row.effort is not None)
-        axes.plot([effort for effort, _ in mine], [asr for _, asr in mine], **_look(number), clip_on=False)
+        points = sorted((row.effort, row.asr) for row in rows if row.defense == name and row.effort is not None)
+        axes.plot([effort for effort, _ in points], [asr for _, asr in points], **_look(number), clip_on=False)
     if efforts[0] > 0 and efforts[-1] >= 16 * efforts[0]:
         axes.set_xscale("log")
     axes.set_xticks(efforts, [str(effort) for effort in efforts])
@@ -222,7 +222,7 @@ def _svg(figure: Figure) -> str:
     figure.savefig(out, format="svg", transparent=True, bbox_inches="tight", pad_inches=0.05, metadata=nothing)
     svg = re.sub(r'<g id="[^"]*">', "<g>", out.getvalue()[out.getvalue().index("<svg") :])
 
-    def sized(found: re.Match[str]) -> str:
-        return f'style="min-width: {1.2 * float(found[1]):.0f}px; max-width: {1.6 * float(found[1]):.0f}px"'
+    def sized(match: re.Match[str]) -> str:
+        return f'style="min-width: {1.2 * float(match[1]):.0f}px; max-width: {1.6 * float(match[1]):.0f}px"'
 
     return re.sub(r'width="([\d.]+)pt" height="[\d.]+pt"', sized, svg, count=1)

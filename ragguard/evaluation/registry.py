@@ -91,8 +91,8 @@ def build_attacks(spec: str, bench: Bench) -> list[Attack]:
     Raises:
         InvalidInputError: If the name is unknown (the nearest are suggested) or the options do not fit.
     """
-    made = _built("attack", spec, bench)
-    return made if isinstance(made, list) else [made]
+    built = _built("attack", spec, bench)
+    return built if isinstance(built, list) else [built]
 
 
 def build_system(spec: str, bench: Bench) -> System:
@@ -104,15 +104,17 @@ def build_system(spec: str, bench: Bench) -> System:
         InvalidInputError: If the name is unknown (the nearest are suggested), or the options or combinations do not fit.
     """
     built = [_built("defense", part, bench) for part in spec.split("+")]
-    made = [one for part in built for one in (part if isinstance(part, tuple) else (part,))]
-    if len(made) == 1 and isinstance(made[0], System):
-        return made[0]
-    if any(isinstance(one, System) for one in made):
+    defenses = [defense for part in built for defense in (part if isinstance(part, tuple) else (part,))]
+    if len(defenses) == 1 and isinstance(defenses[0], System):
+        return defenses[0]
+    if any(isinstance(defense, System) for defense in defenses):
         raise InvalidInputError(f"{spec!r}: what is no defense of candidates cannot be combined")
     policy = GuardPolicy(overfetch=OVERFETCH, max_overfetch=OVERFETCH)  # all its candidates are prepared
 
-    named = " + ".join(defense.name for defense in made)
-    return System(named, partial(GuardedRetriever, defenses=made, policy=policy), partial(prepare, made), OVERFETCH * bench.k)
+    named = " + ".join(defense.name for defense in defenses)
+    return System(
+        named, partial(GuardedRetriever, defenses=defenses, policy=policy), partial(prepare, defenses), OVERFETCH * bench.k
+    )
 
 
 def check(attacks: Sequence[str], defenses: Sequence[str]) -> None:
@@ -135,10 +137,10 @@ def _factory(kind: Literal["attack", "defense"], name: str) -> Callable[..., Any
     module, colon, attribute = name.partition(":")
     if colon:
         try:
-            found: Callable[..., Any] = getattr(import_module(module), attribute)
+            factory: Callable[..., Any] = getattr(import_module(module), attribute)
         except (ImportError, AttributeError, ValueError) as error:
             raise InvalidInputError(f"{kind} {name!r} cannot be imported: {error}") from error
-        return found
+        return factory
     near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
     hint = f"did you mean {', '.join(near)}?" if near else f"there are {', '.join(sorted(known))}"
     raise InvalidInputError(f"unknown {kind} {name!r}; {hint}")
@@ -167,9 +169,9 @@ def _texts(bench: Bench, attack: str, family: Literal["A", "B"] = "B") -> Attack
     if attack not in names:
         raise InvalidInputError(f"{bench.dataset.name} has no attack texts {attack!r}; it has {names}")
     texts: dict[str, list[str]] = {}
-    for one in bench.dataset.attack_texts:
-        if one.attack == attack:
-            texts.setdefault(one.query_id, []).append(one.text)
+    for attack_text in bench.dataset.attack_texts:
+        if attack_text.attack == attack:
+            texts.setdefault(attack_text.query_id, []).append(attack_text.text)
     return Prepared(attack, family, ThreatModel(knows=("query", "answer")), texts)
 
 
@@ -190,8 +192,8 @@ def _joint(bench: Bench, defense: str = "ragmask", calls: Sequence[int] | int = 
 
     depth = OVERFETCH * bench.k
     known = {"k": bench.k, "depth": depth, "cache": bench.triggers, "seed": bench.seed, **options}
-    given = (bench.dataset.documents, bench.corpus, bench.model, guard)
-    return [attacks.JointAttack(*given, calls=each, **known) for each in ([calls] if isinstance(calls, int) else calls)]
+    inputs = (bench.dataset.documents, bench.corpus, bench.model, guard)
+    return [attacks.JointAttack(*inputs, calls=each, **known) for each in ([calls] if isinstance(calls, int) else calls)]
 
 
 def _paraphrase(bench: Bench, file: str | None = None, **options: Any) -> Attack:
@@ -209,9 +211,9 @@ def _written(attack: Callable[..., Attack]) -> Callable[..., Attack]:
     return lambda bench, **options: attack(seed=bench.seed, **options)
 
 
-def _optimised(attack: Callable[..., Attack], *given: Callable[[Bench], object]) -> Callable[..., Attack]:
+def _optimised(attack: Callable[..., Attack], *inputs: Callable[[Bench], object]) -> Callable[..., Attack]:
     return lambda bench, **options: attack(
-        bench.model, *(one(bench) for one in given), cache=bench.triggers, seed=bench.seed, **options
+        bench.model, *(of_bench(bench) for of_bench in inputs), cache=bench.triggers, seed=bench.seed, **options
     )
 
 
@@ -244,18 +246,18 @@ def _calibrated(bench: Bench, *, signals: Sequence[str] = (), without: Sequence[
         raise InvalidInputError(f"unknown signals {sorted(unknown)}; there are {', '.join(named)}")
     wanted = set(signals or (signal.name for signal in SIGNALS)) - set(without)
     chosen = [signal for name, signal in named.items() if name in wanted]
-    return CalibratedGuard.calibrated(**_given(bench), signals=chosen, **options)
+    return CalibratedGuard.calibrated(**_calibration_inputs(bench), signals=chosen, **options)
 
 
 def _default(bench: Bench, **options: Any) -> tuple[Defense, ...]:
-    return default_guard(**_given(bench), **options)
+    return default_guard(**_calibration_inputs(bench), **options)
 
 
 def _robust(bench: Bench, **options: Any) -> Defense:
-    return RobustScore.fitted(**_given(bench), **options)
+    return RobustScore.fitted(**_calibration_inputs(bench), **options)
 
 
-def _given(bench: Bench) -> dict[str, Any]:
+def _calibration_inputs(bench: Bench) -> dict[str, Any]:
     corpus = {"retriever": bench.corpus, "documents": bench.dataset.documents, "queries": bench.others}
     return {"encoder": bench.encoder, **corpus, "k": bench.k, "depth": OVERFETCH, "store": bench.store}
 

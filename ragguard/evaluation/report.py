@@ -44,7 +44,7 @@ def write_json(path: Path, rows: Sequence[Row], details: Mapping[str, Any], comp
     content = {
         "schema": SCHEMA,
         "rows": [asdict(row) for row in rows],
-        "comparisons": [asdict(one) for one in comparisons],
+        "comparisons": [asdict(comparison) for comparison in comparisons],
         **details,
     }
     write_whole(path, json.dumps(content, indent=1) + "\n")
@@ -95,10 +95,10 @@ def shortcomings(rows: Sequence[Row], limit: float = 0.1) -> list[str]:
     """
     sentences = []
     for attack in dict.fromkeys(row.attack for row in rows):
-        mine = [row for row in rows if row.attack == attack]
-        best = min(mine, key=lambda row: row.asr)
+        under_attack = [row for row in rows if row.attack == attack]
+        best = min(under_attack, key=lambda row: row.asr)
         if best.asr > limit:
-            same = all(row.asr == best.asr for row in mine)
+            same = all(row.asr == best.asr for row in under_attack)
             under = "every defense here" if same else f"{best.defense}, the best of these"
             why = (
                 " It carries no trigger: nothing here can tell a fluent, on-topic lie from the truth."
@@ -121,7 +121,7 @@ def shortcomings(rows: Sequence[Row], limit: float = 0.1) -> list[str]:
 
 def _commit() -> str:
     try:
-        found = subprocess.run(
+        process = subprocess.run(
             ["git", "rev-parse", "--short", "HEAD"],  # noqa: S607
             cwd=Path(__file__).parent,
             capture_output=True,
@@ -131,4 +131,4 @@ def _commit() -> str:
         )
     except (OSError, subprocess.SubprocessError):
         return "unknown"
-    return found.stdout.strip()
+    return process.stdout.strip()

@@ -31,8 +31,8 @@ class EvidenceBuilder:
 
     def missing(self, texts: Sequence[str]) -> list[str]:
         """Those of the canonical texts, each once, of which there is no evidence yet."""
-        found = zip(texts, self._stored(self._keys(texts)), strict=True)
-        return list(dict.fromkeys(text for text, item in found if item is None))
+        known = zip(texts, self._stored(self._keys(texts)), strict=True)
+        return list(dict.fromkeys(text for text, evidence in known if evidence is None))
 
     def get(self, texts: Sequence[str]) -> list[Evidence]:
         """Evidence of canonical texts, one each, in their order.
@@ -51,7 +51,7 @@ class EvidenceBuilder:
             self._keep(dict(zip(block, built, strict=True)))
             # As any later query will see it: a store may round. One that is full may have forgotten some.
             kept = zip(self._stored(block), built, strict=True)
-            known.update(zip(block, (item or fresh for item, fresh in kept), strict=True))
+            known.update(zip(block, (stored or fresh for stored, fresh in kept), strict=True))
         return [evidence for key in keys if (evidence := known[key]) is not None]
 
     def prepare(self, texts: Sequence[str]) -> None:
@@ -66,17 +66,17 @@ class EvidenceBuilder:
     def _stored(self, keys: Sequence[str]) -> list[Evidence | None]:
         """What the store has, checked: whoever computes with NaN finds nothing suspicious."""
         try:
-            found = self._store.get(keys)
+            stored = self._store.get(keys)
         except RAGGuardError:
             raise
         except Exception as error:
             raise StoreError(f"the store of evidence failed: {error!r}") from error
-        if not isinstance(found, Sequence) or len(found) != len(keys):
-            raise StoreError(f"the store of evidence must return one item for each of {len(keys)} keys, not {found!r:.100}")
-        for key, item in zip(keys, found, strict=True):
-            if item is not None and not _is_evidence(item, self._encoder.dimension):
+        if not isinstance(stored, Sequence) or len(stored) != len(keys):
+            raise StoreError(f"the store of evidence must return one item for each of {len(keys)} keys, not {stored!r:.100}")
+        for key, evidence in zip(keys, stored, strict=True):
+            if evidence is not None and not _is_evidence(evidence, self._encoder.dimension):
                 raise StoreError(f"the store of evidence returned no evidence of this encoder under {key!r}; delete it there")
-        return list(found)
+        return list(stored)
 
     def _keep(self, items: dict[str, Evidence]) -> None:
         try:

@@ -40,11 +40,11 @@ class Recent(Generic[T]):
     def get(self, keys: Sequence[str]) -> list[T | None]:
         """What is stored under each key, or None."""
         with self._lock:
-            found = [self._items.get(key) for key in keys]
-            for key, item in zip(keys, found, strict=True):
-                if item is not None:
+            values = [self._items.get(key) for key in keys]
+            for key, value in zip(keys, values, strict=True):
+                if value is not None:
                     self._items.move_to_end(key)
-            return found
+            return values
 
     def put(self, items: Mapping[str, T]) -> None:
         """Store items under their keys."""

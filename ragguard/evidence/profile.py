@@ -43,8 +43,8 @@ class Profile:
     @cached_property
     def total(self) -> Vectors:
         """Sum of the windows, shape (d,)."""
-        found: Vectors = self.vectors.sum(axis=0)
-        return found
+        total: Vectors = self.vectors.sum(axis=0)
+        return total
 
     @cached_property
     def centre(self) -> Vectors:

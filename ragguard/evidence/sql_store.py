@@ -114,14 +114,14 @@ class SQLStore:
         Raises:
             StoreError: If the database does not answer.
         """
-        found = dict(zip(keys, self._recent.get(keys), strict=True))
-        missing = sorted(key for key, item in found.items() if item is None)
+        known = dict(zip(keys, self._recent.get(keys), strict=True))
+        missing = sorted(key for key, evidence in known.items() if evidence is None)
         if missing:
             with self._database.used("read") as connection:
                 read = dict(self._read(connection, missing))
             self._recent.put(read)
-            found.update(read)
-        return [found[key] for key in keys]
+            known.update(read)
+        return [known[key] for key in keys]
 
     def put(self, items: Mapping[str, Evidence]) -> None:
         """Store all of them or, where that fails, none.
@@ -149,9 +149,9 @@ class SQLStore:
             StoreError: If the database does not answer.
         """
         size = sa.func.sum(sa.func.length(_EVIDENCE.c.spans) + sa.func.length(_EVIDENCE.c.vectors))
-        asked = sa.select(_KINDS.c.name, sa.func.count(), size).join(_EVIDENCE).group_by(_KINDS.c.name).order_by(_KINDS.c.name)
+        sizes = sa.select(_KINDS.c.name, sa.func.count(), size).join(_EVIDENCE).group_by(_KINDS.c.name).order_by(_KINDS.c.name)
         with self._database.used("read") as connection:
-            return [Kept(name, count, round(int(total) / 1e6, 3)) for name, count, total in connection.execute(asked)]
+            return [Kept(name, count, round(int(total) / 1e6, 3)) for name, count, total in connection.execute(sizes)]
 
     def check_writable(self) -> None:
         """Ask for what writing needs, and write nothing.
@@ -176,10 +176,10 @@ class SQLStore:
         gone = 0
         for block in _blocks(sorted(known - wanted)):
             with self._database.used("write") as connection:  # a transaction a block, so that nobody waits long
-                mine = _EVIDENCE.c.content.in_(block)
+                in_block = _EVIDENCE.c.content.in_(block)
                 order = (_EVIDENCE.c.kind, _EVIDENCE.c.content)  # in which `put` locks, too
-                connection.execute(sa.select(*order).where(mine).order_by(*order).with_for_update())
-                gone += connection.execute(sa.delete(_EVIDENCE).where(mine)).rowcount
+                connection.execute(sa.select(*order).where(in_block).order_by(*order).with_for_update())
+                gone += connection.execute(sa.delete(_EVIDENCE).where(in_block)).rowcount
         with self._database.used("vacuum", isolation_level="AUTOCOMMIT") as connection:
             for statement in VACUUM[self._database.dialect]:
                 connection.exec_driver_sql(statement)
@@ -197,20 +197,20 @@ class SQLStore:
         self.close()
 
     def _number(self, connection: sa.Connection, kind: str) -> int:
-        asked = sa.select(_KINDS.c.id).where(_KINDS.c.name == kind)
-        if (known := connection.scalar(asked)) is not None:
+        number = sa.select(_KINDS.c.id).where(_KINDS.c.name == kind)
+        if (known := connection.scalar(number)) is not None:
             return int(known)
         connection.execute(self._database.insert(_KINDS).on_conflict_do_nothing(), {"name": kind})
-        return int(connection.scalars(asked).one())
+        return int(connection.scalars(number).one())
 
     def _read(self, connection: sa.Connection, keys: Sequence[str]) -> Iterator[tuple[str, Evidence]]:
         columns = (_EVIDENCE.c[name] for name in ("content", "digest", "form", "count", "spans", "vectors"))
-        asked = sa.select(*columns).join(_KINDS).where(_KINDS.c.name == sa.bindparam("kind"))
-        asked = asked.where(_EVIDENCE.c.content.in_(sa.bindparam("contents", expanding=True)))
-        for kind, mine in groupby(keys, key=_kind):
-            for block in _blocks(mine):
+        rows = sa.select(*columns).join(_KINDS).where(_KINDS.c.name == sa.bindparam("kind"))
+        rows = rows.where(_EVIDENCE.c.content.in_(sa.bindparam("contents", expanding=True)))
+        for kind, of_kind in groupby(keys, key=_kind):
+            for block in _blocks(of_kind):
                 named = {_content(key): key for key in block}
-                for content, digest, *values in connection.execute(asked, {"kind": kind, "contents": list(named)}):
+                for content, digest, *values in connection.execute(rows, {"kind": kind, "contents": list(named)}):
                     key = named.get(content, "")
                     if digest == _digest(key, *values):  # not bytes(digest): a damaged one may be a number, and fill the memory
                         yield key, _evidence(*values)
@@ -245,10 +245,10 @@ def _blocks(keys: Iterable[str]) -> Iterator[Collection[str]]:
 
 def _digest(key: str, form: str, count: int, spans: bytes, vectors: bytes) -> bytes:
     """Over the key, too: a row that is found under a name that is not its own is damaged."""
-    made = hashlib.blake2b(f"{len(key)}:{key}:{form}:{count}:{len(spans)}:".encode(), digest_size=16)
-    made.update(spans)
-    made.update(vectors)
-    return made.digest()
+    digest = hashlib.blake2b(f"{len(key)}:{key}:{form}:{count}:{len(spans)}:".encode(), digest_size=16)
+    digest.update(spans)
+    digest.update(vectors)
+    return digest.digest()
 
 
 def _rounded(vectors: Vectors, form: str) -> NDArray[Any]:

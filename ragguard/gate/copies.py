@@ -46,9 +46,9 @@ class Copies:
 
     def add(self, texts: Sequence[str]) -> None:
         """Add canonical texts; `settle` before asking."""
-        found = [sketch for text in texts if (sketch := _sketch(text)) is not None]
-        if found:
-            rows = np.stack(found)
+        sketches = [sketch for text in texts if (sketch := _sketch(text)) is not None]
+        if sketches:
+            rows = np.stack(sketches)
             part = rows[:, BANDS] % np.uint64(PARTS) if self._apart else np.full(len(rows), self._part, dtype=np.uint64)
             self._sketches.append(np.column_stack([rows, part]))
 

@@ -123,7 +123,7 @@ class Gate:
         if documents is not None:
             source, copies = repeatable(documents), Copies(self._copies)
             for block in blocks(source):
-                texts = [text for one in block if not unfit(text := canonical(one.text).text)]
+                texts = [text for document in block if not unfit(text := canonical(document.text).text)]
                 copies.add([text for text in texts if text not in self._copies])
             copies.settle()
         done = 0
@@ -137,7 +137,7 @@ class Gate:
         kept: list[tuple[str, str]] = []
         read = fit = 0
         for block in blocks(self._documents):
-            texts = [(one.text, text) for one in block if not unfit(text := canonical(one.text).text)]
+            texts = [(document.text, text) for document in block if not unfit(text := canonical(document.text).text)]
             self._copies.add([text for _, text in texts])
             for came, text in texts:
                 fit += 1
@@ -166,17 +166,17 @@ class Gate:
     @property
     def poisoned(self) -> float:
         """The share of its own documents that the gate holds for poison."""
-        given = self.settings.poisoned
-        return given if given is not None else 0.0 if self.trusted else 0.01
+        share = self.settings.poisoned
+        return share if share is not None else 0.0 if self.trusted else 0.01
 
     def above(self, verdict: GateVerdict) -> tuple[str, ...]:
         """Names of the signals by which a document stands out, the worst first."""
         standard = self.yardstick.standard(verdict.signals)
-        found = [name for name in standard if standard[name] > self.yardstick.threshold]
-        return tuple(sorted(found, key=lambda name: -standard[name]))
+        names = [name for name in standard if standard[name] > self.yardstick.threshold]
+        return tuple(sorted(names, key=lambda name: -standard[name]))
 
     def _judged(self, block: Sequence[Document], copies: Copies) -> Iterator[Judged]:
-        forms = [(one.text, canonical(one.text)) for one in block]
+        forms = [(document.text, canonical(document.text)) for document in block]
         reasons = [unfit(form.text) for _, form in forms]
         views = iter(self._views([pair for pair, reason in zip(forms, reasons, strict=True) if not reason], copies))
         for document, reason in zip(block, reasons, strict=True):
@@ -208,17 +208,17 @@ class Gate:
         if suspicion <= self.yardstick.threshold:
             return verdict
         known = {signal.name: signal for signal in self._signals}
-        found = [known[name] for name in self.above(verdict)]
+        signals = [known[name] for name in self.above(verdict)]
         far = self.yardstick.beyond(numbers) >= FAR
-        what = "; ".join(f"{signal.meaning} ({signal.name} {numbers[signal.name]:.2f})" for signal in found)
-        ruler = self.yardstick.rulers[found[0].name]
-        above = ruler.above(numbers[found[0].name])
+        what = "; ".join(f"{signal.meaning} ({signal.name} {numbers[signal.name]:.2f})" for signal in signals)
+        ruler = self.yardstick.rulers[signals[0].name]
+        above = ruler.above(numbers[signals[0].name])
         much = f"{above or 'none'} of {len(ruler.numbers)} documents of the yardstick {'do' if above > 1 else 'does'} so as much"
         return replace(
             verdict,
             action="quarantine" if far else "flag",
             reason=f"The document {what}: {much}{', nor nearly' if far else ''}.",
-            spans=merge([span for signal in found for span in signal.spans(view)]),
+            spans=merge([span for signal in signals for span in signal.spans(view)]),
         )
 
 
@@ -241,7 +241,7 @@ def blocks(documents: Iterable[Document]) -> Iterator[list[Document]]:
     """
     rest = iter(documents)
     while block := list(islice(rest, BLOCK)):
-        for one in block:
-            if not isinstance(one, Document):
-                raise InvalidInputError(f"expected documents, not {one!r:.100}")
+        for document in block:
+            if not isinstance(document, Document):
+                raise InvalidInputError(f"expected documents, not {document!r:.100}")
         yield block

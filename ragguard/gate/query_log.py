@@ -36,7 +36,7 @@ class QueryLog:
             EncoderError: If the encoder fails.
         """
         texts = list(dict.fromkeys(canonical(query).text for query in queries))
-        self._queries = [Counter(found) for text in texts if (found := folded_words(text))]
+        self._queries = [Counter(terms) for text in texts if (terms := folded_words(text))]
         if not any(query.total() > 1 for query in self._queries):
             raise InvalidInputError("a query log needs at least one query with two words")
         self.encoder = encoder
@@ -62,18 +62,18 @@ class QueryLog:
             if word in self._having:
                 places[word].append(i)
         most = np.zeros(len(self._queries))  # that the text has of each query, wherever it stands
-        for word, found in places.items():
+        for word, positions in places.items():
             numbers, counts = self._having[word]
-            most[numbers] += self._weights[word] * np.minimum(counts, len(found))
+            most[numbers] += self._weights[word] * np.minimum(counts, len(positions))
         bounds = np.log(self._totals / (self._totals - most + self._means))
         best, where = 0.0, list[int]()
         for number in np.argsort(-bounds, kind="stable").tolist():
             if bounds[number] <= best:
                 break
-            weight, found = self._fullest(self._queries[number], places)
+            weight, positions = self._fullest(self._queries[number], places)
             value = math.log(self._totals[number] / (self._totals[number] - weight + self._means[number]))
             if value > best:
-                best, where = value, found
+                best, where = value, positions
         return best, merge([read[i][1] for i in where])
 
     def nearness(self, vector: Vectors) -> float:
@@ -90,7 +90,7 @@ class QueryLog:
             while i - hits[start][0] >= PLACE:
                 within[hits[start][1]] -= 1
                 start += 1
-            weight = sum(self._weights[one] * min(count, query[one]) for one, count in within.items())
+            weight = sum(self._weights[term] * min(count, query[term]) for term, count in within.items())
             if weight > best:
                 best, where = weight, [place for place, _ in hits[start : end + 1]]
         return best, where

@@ -100,8 +100,9 @@ class OddPassage(GateSignal):
 
     def spans(self, view: View) -> tuple[Span, ...]:
         """The windows that are nearly as surprising as the most surprising one."""
-        found = view.surprises
-        return view.original([span for span, one in zip(view.windows, found, strict=True) if one >= 0.95 * found.max()])
+        surprises = view.surprises
+        odd = [span for span, surprise in zip(view.windows, surprises, strict=True) if surprise >= 0.95 * surprises.max()]
+        return view.original(odd)
 
 
 class PlantedWords(GateSignal):
@@ -118,9 +119,9 @@ class PlantedWords(GateSignal):
     def spans(self, view: View) -> tuple[Span, ...]:
         """The words whose removal is worth most."""
         starts = token_starts(view.form.text)
-        found = zip(starts, view.reading.tokens, view.reading.intrusion, strict=True)
+        gains = zip(starts, view.reading.tokens, view.reading.intrusion, strict=True)
         end = len(view.form.text)
-        return view.original([Span(start, min(start + len(token), end)) for start, token, gain in found if gain >= ODD])
+        return view.original([Span(start, min(start + len(token), end)) for start, token, gain in gains if gain >= ODD])
 
 
 class Hidden(GateSignal):

@@ -90,13 +90,13 @@ def yardstick(
     honest = number - math.floor(poisoned * number)
     rank = math.ceil((1 - flagged) * (honest + 1))
     least = math.ceil(1 / flagged) - 1
-    if rank > honest or min(len(one) for one in fit.values()) < 2:
+    if rank > honest or min(len(numbers) for numbers in fit.values()) < 2:
         raise InvalidInputError(
             f"{honest} documents cannot support a share of {flagged:.2%} of honest documents flagged; "
             f"the gate needs {least} to set its threshold with: give more, or allow more"
         )
     rulers = {name: _ruler(values, units[name], poisoned) for name, values in fit.items()}
-    standard = [[rulers[name].standard(one) for one in values.tolist()] for name, values in calibration.items()]
+    standard = [[rulers[name].standard(value) for value in values.tolist()] for name, values in calibration.items()]
     threshold = float(np.sort(np.max(standard, axis=0))[rank - 1])
     return Yardstick(rulers, threshold, number)
 

@@ -108,8 +108,8 @@ class Worker:
             defenses: Whose evidence, as `ragguard.ingest.plan` reads them.
             store: Where it is kept.
         """
-        plans = {found.key: found for found in map(plan, defenses)}
-        self._builders = {key: EvidenceBuilder(encoder, found, store) for key, found in plans.items()}
+        plans = {evidence_plan.key: evidence_plan for evidence_plan in map(plan, defenses)}
+        self._builders = {key: EvidenceBuilder(encoder, evidence_plan, store) for key, evidence_plan in plans.items()}
         self._encoder, self.store = encoder.name, store
 
     def __call__(self, part: Part) -> Iterator[Done]:
@@ -120,16 +120,16 @@ class Worker:
             EncoderError: If the encoder fails.
             StoreError: If the store does.
         """
-        found = part.read()
-        while block := list(islice(found, BLOCK)):
+        lines = part.read()
+        while block := list(islice(lines, BLOCK)):
             texts, named, refused = [], [], []
             for place, row in block:
-                one = document(place, {"_id": place, **row})
-                text = canonical(one.text).text
+                passage = document(place, {"_id": place, **row})
+                text = canonical(passage.text).text
                 if "_id" in row:
-                    named.append((one.id, place, content_hash(text)))
+                    named.append((passage.id, place, content_hash(text)))
                 if reason := unfit(text):
-                    refused.append(Refusal(one.id, place, reason))
+                    refused.append(Refusal(passage.id, place, reason))
                 else:
                     texts.append(text)
             built = {key: self._build(builder, texts) for key, builder in self._builders.items()}

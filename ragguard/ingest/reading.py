@@ -60,10 +60,10 @@ class Part:
             number = self.first
             for batch in table.iter_batches(BLOCK, row_groups=range(self.start, self.stop), columns=known):
                 for row in batch.to_pylist():
-                    given = {name: value for name, value in row.items() if value is not None}
-                    if isinstance(given.get("_id"), int):
-                        given["_id"] = str(given["_id"])
-                    yield f"{self.path}:{number}", given
+                    fields = {name: value for name, value in row.items() if value is not None}
+                    if isinstance(fields.get("_id"), int):
+                        fields["_id"] = str(fields["_id"])
+                    yield f"{self.path}:{number}", fields
                     number += 1
 
 
@@ -90,13 +90,13 @@ def _files(source: str) -> list[str]:
         system, root = url_to_fs(source)
         if not system.exists(root):
             raise InvalidInputError(f"there is no file or folder {source!r}")
-        found = [root]
+        paths = [root]
         if system.isdir(root):
             corpus = f"{root}/corpus.jsonl"
-            found = [corpus] if system.exists(corpus) else sorted(one for one in system.find(root) if one.endswith(FORMATS))
-        if not found or not found[0].endswith(FORMATS):
+            paths = [corpus] if system.exists(corpus) else sorted(path for path in system.find(root) if path.endswith(FORMATS))
+        if not paths or not paths[0].endswith(FORMATS):
             raise InvalidInputError(f"{source!r} is, or holds, no file of documents; they end in {' or '.join(FORMATS)}")
-        return found if isinstance(system, LocalFileSystem) else [system.unstrip_protocol(one) for one in found]
+        return paths if isinstance(system, LocalFileSystem) else [system.unstrip_protocol(path) for path in paths]
 
 
 def _line_parts(path: str) -> Iterator[Part]:

@@ -84,14 +84,14 @@ def run(
         job = replace(job, model=str(Path(job.model).resolve()))
     zero = dict.fromkeys(job.keys, 0)
     job.open().close()  # what is wrong with it is known before anything is read or loaded
-    found = parts(sources)
-    total = sum(part.count for part in found)
+    file_parts = parts(sources)
+    total = sum(part.count for part in file_parts)
     documents, refused, there, built = 0, 0, Counter(zero), Counter(zero)
     refusals: list[Refusal] = []
     encoder = ""
     step(0, total)
     with _ids() as check:
-        for done in _local(job, found) if engine == "local" else _ray(job, found, workers):
+        for done in _local(job, file_parts) if engine == "local" else _ray(job, file_parts, workers):
             if encoder not in ("", done.encoder):
                 raise EncoderError(f"workers have different models, {encoder} and {done.encoder}; install the same everywhere")
             encoder = done.encoder
@@ -99,8 +99,8 @@ def run(
             documents, refused = documents + done.read, refused + len(done.refused)
             there.update(done.there)
             built.update(done.built)
-            for one in done.refused:
-                told(one)
+            for refusal in done.refused:
+                told(refusal)
             refusals.extend(done.refused[: TOLD - len(refusals)])
             step(documents, total)
     step(total, total)
@@ -110,18 +110,18 @@ def run(
     return Report(documents, dict(there), dict(built), refused, tuple(refusals), seconds, encoder, kept)
 
 
-def _local(job: Job, found: Sequence[Part]) -> Iterator[Done]:
-    if found:
+def _local(job: Job, file_parts: Sequence[Part]) -> Iterator[Done]:
+    if file_parts:
         worker = job.worker()
         with worker.store:
-            for part in found:
+            for part in file_parts:
                 yield from worker(part)
 
 
-def _ray(job: Job, found: Sequence[Part], workers: int | None) -> Iterator[Done]:
+def _ray(job: Job, file_parts: Sequence[Part], workers: int | None) -> Iterator[Done]:
     from ragguard.ingest.with_ray import work
 
-    return work(job, found, workers)
+    return work(job, file_parts, workers)
 
 
 @contextmanager

@@ -39,8 +39,8 @@ def work(job: Job, parts: Sequence[Part], workers: int | None = None) -> Iterato
         raise InvalidInputError("--engine ray needs Ray: pip install 'ragguard-defense[ray]'") from missing
     if not parts:
         return
-    mine = not ray.is_initialized()
-    if mine:
+    own_cluster = not ray.is_initialized()
+    if own_cluster:
         ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     try:
         logging.getLogger("ray.data").setLevel(logging.ERROR)
@@ -60,7 +60,7 @@ def work(job: Job, parts: Sequence[Part], workers: int | None = None) -> Iterato
         for row in outcomes.iter_rows():
             yield _read(row["outcome"])
     finally:
-        if mine:
+        if own_cluster:
             ray.shutdown()
 
 
@@ -71,8 +71,8 @@ class _Actor:
 
     def __call__(self, batch: dict[str, Any]) -> Iterator[dict[str, list[str]]]:
         """The outcome of each block of one part; errors are outcomes, too, since Ray would try again what cannot work."""
-        given: dict[str, Any] = {name: column.tolist()[0] for name, column in batch.items()}
-        part = Part(**given)
+        fields: dict[str, Any] = {name: column.tolist()[0] for name, column in batch.items()}
+        part = Part(**fields)
         try:
             self._worker = self._worker or self._job.worker()
             for done in self._worker(part):
@@ -82,8 +82,8 @@ class _Actor:
 
 
 def _read(outcome: str) -> Done:
-    found = json.loads(outcome)
-    if "error" in found:
-        raise getattr(errors, found["error"], RAGGuardError)(found["message"])
-    named = tuple((name, place, content) for name, place, content in found.pop("named"))
-    return Done(named=named, refused=tuple(Refusal(**one) for one in found.pop("refused")), **found)
+    fields = json.loads(outcome)
+    if "error" in fields:
+        raise getattr(errors, fields["error"], RAGGuardError)(fields["message"])
+    named = tuple((name, place, content) for name, place, content in fields.pop("named"))
+    return Done(named=named, refused=tuple(Refusal(**refusal) for refusal in fields.pop("refused")), **fields)

@@ -32,7 +32,7 @@ class NearDuplicates:
 
     def _add(self, texts: Sequence[Ids]) -> None:
         pairs = [np.unique(pair_keys(ids[:-1], ids[1:])) for ids in texts]
-        sizes = np.array([len(mine) for mine in pairs], dtype=np.int32)
+        sizes = np.array([len(keys) for keys in pairs], dtype=np.int32)
         number = np.arange(len(self._sizes), len(self._sizes) + len(texts), dtype=np.int32)
         keys = np.concatenate([self._keys, *pairs])
         order = np.argsort(keys, kind="stable")
@@ -49,10 +49,10 @@ class NearDuplicates:
             ids: Of the text's tokens.
             size: How many different bigrams the text has, unknown tokens told apart.
         """
-        mine = np.unique(pair_keys(ids[:-1], ids[1:]))
-        first, last = np.searchsorted(self._keys, mine), np.searchsorted(self._keys, mine, side="right")
+        wanted = np.unique(pair_keys(ids[:-1], ids[1:]))
+        first, last = np.searchsorted(self._keys, wanted), np.searchsorted(self._keys, wanted, side="right")
         counts = np.where(last - first <= RARE, last - first, 0)
         places = np.repeat(first - np.cumsum(counts) + counts, counts) + np.arange(counts.sum())
         texts, shared = np.unique(self._texts[places], return_counts=True)
-        found: list[int] = texts[shared >= SHARED * np.minimum(size, self._sizes[texts])].tolist()
-        return found
+        duplicates: list[int] = texts[shared >= SHARED * np.minimum(size, self._sizes[texts])].tolist()
+        return duplicates

@@ -142,7 +142,7 @@ class KneserNey:
 
     def ids(self, tokens: Sequence[str | None]) -> Ids:
         """Ids of tokens, None being the start of a text; shape (tokens,)."""
-        return np.array([START if one is None else self.vocabulary.get(one, UNKNOWN) for one in tokens], dtype=np.int32)
+        return np.array([START if token is None else self.vocabulary.get(token, UNKNOWN) for token in tokens], dtype=np.int32)
 
     def log_probability(self, previous: str | None, token: str) -> float:
         """Natural logarithm of P(token | previous); finite. None is the start of a text.
@@ -176,14 +176,14 @@ class KneserNey:
         if n < 1:
             raise InvalidInputError(f"n must be at least 1, not {n}")
         if not self._common:
-            self._common = sorted(self.vocabulary, key=lambda one: (-self.continuations[self.vocabulary[one]], one))
+            self._common = sorted(self.vocabulary, key=lambda token: (-self.continuations[self.vocabulary[token]], token))
         (this,) = self.ids([token])
         first, last = np.searchsorted(self.bigrams.keys, pair_keys(np.array([this, this + 1]), np.zeros(2, dtype=np.int32)))
         names = list(self.vocabulary)
         seen = [names[i - 1] for i in (self.bigrams.keys[first:last] & SECOND).tolist()]
         candidates = list({*seen, *self._common[: n + len(seen)]})
-        found = self._whole.probability(np.full(len(candidates), this), self.ids(candidates))
-        return [one for _, one in sorted(zip((-found).tolist(), candidates, strict=True))[:n]]
+        probabilities = self._whole.probability(np.full(len(candidates), this), self.ids(candidates))
+        return [token for _, token in sorted(zip((-probabilities).tolist(), candidates, strict=True))[:n]]
 
     def leaving_out(self, texts: Sequence[Ids]) -> LeavingOut:
         """The model as if it had never learned these texts, which are given as ids; each must have been learned."""

@@ -68,13 +68,13 @@ def files(sources: Sequence[Path]) -> tuple[Path, ...]:
     Raises:
         InvalidInputError: If one is not there, or the same as another.
     """
-    found = tuple(source / "corpus.jsonl" if source.is_dir() else source for source in sources)
-    for path in found:
+    paths = tuple(source / "corpus.jsonl" if source.is_dir() else source for source in sources)
+    for path in paths:
         if not path.is_file():
             raise InvalidInputError(f"there is no file {path}; name files of JSON lines, or folders with corpus.jsonl")
-    if len({path.resolve() for path in found}) < len(found):
+    if len({path.resolve() for path in paths}) < len(paths):
         raise InvalidInputError("a file is named twice; name each once")
-    return found
+    return paths
 
 
 def lines(paths: Sequence[Path], done: list[File] | None = None) -> Iterator[Line]:
@@ -102,3 +102,9 @@ def lines(paths: Sequence[Path], done: list[File] | None = None) -> Iterator[Lin
             raise InvalidInputError(f"{path} cannot be read: {error}") from error
         if done is not None:
             done.append(File(path.name, seen.hexdigest()))
+
+
+def metadata_text(document: Document, name: str) -> str | None:
+    """What a document's metadata says under a name, as text; None where it says nothing."""
+    value = document.metadata.get(name)
+    return None if value is None else str(value)

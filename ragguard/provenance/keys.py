@@ -28,11 +28,11 @@ def generate(private: Path, public: Path) -> str:
     """
     ed25519, serialization = _cryptography()
     key = ed25519.Ed25519PrivateKey.generate()
-    secret = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    told = key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    private_pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    public_pem = key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
     if public.exists():
         raise InvalidInputError(f"{public} is there already; name another file")
-    for path, mode, data in ((private, 0o600, secret), (public, 0o644, told)):
+    for path, mode, data in ((private, 0o600, private_pem), (public, 0o644, public_pem)):
         try:
             with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
                 file.write(data)
@@ -59,8 +59,8 @@ def load_private(path: Path) -> Ed25519PrivateKey:
         raise InvalidInputError(f"{path} is no private key in PEM; make one: ragguard keygen {path}") from None
     if not isinstance(key, ed25519.Ed25519PrivateKey):
         raise InvalidInputError(f"{path} is no Ed25519 key; make one: ragguard keygen {path}")
-    found: Ed25519PrivateKey = key
-    return found
+    private_key: Ed25519PrivateKey = key
+    return private_key
 
 
 def load_public(path: Path) -> str:

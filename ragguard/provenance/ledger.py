@@ -76,8 +76,8 @@ class Ledger:
 
     def entries(self, batch: str | None = None) -> Iterator[Entry]:
         """What is recorded, in order; of all documents, or of a batch."""
-        asked = f"SELECT {ENTRY} FROM documents WHERE ? IS NULL OR batch = ? ORDER BY place"
-        return (Entry(*row) for row in self._db.execute(asked, (batch, batch)))
+        statement = f"SELECT {ENTRY} FROM documents WHERE ? IS NULL OR batch = ? ORDER BY place"
+        return (Entry(*row) for row in self._db.execute(statement, (batch, batch)))
 
     def batches(self) -> Iterator[str]:
         """Names of the batches, in order of the alphabet."""
@@ -164,23 +164,23 @@ class Ledger:
     def differences(self) -> Iterator[Differing]:
         """How what was found differs from what is recorded; call it once, after the last `find`."""
         self._part_moved()
-        asked = """
+        statement = """
             SELECT CASE WHEN d.id IS NULL THEN 'added' WHEN d.content <> n.content THEN 'changed' ELSE 'moved' END, n.id, n.line
             FROM now n LEFT JOIN documents d ON d.id = n.id WHERE n.was IS NULL ORDER BY n.place
         """
-        yield from (Differing(*row) for row in self._db.execute(asked))
-        asked = "SELECT id FROM documents d WHERE NOT EXISTS (SELECT 1 FROM now n WHERE n.id = d.id) ORDER BY place"
-        yield from (Differing("missing", row[0], "") for row in self._db.execute(asked))
+        yield from (Differing(*row) for row in self._db.execute(statement))
+        statement = "SELECT id FROM documents d WHERE NOT EXISTS (SELECT 1 FROM now n WHERE n.id = d.id) ORDER BY place"
+        yield from (Differing("missing", row[0], "") for row in self._db.execute(statement))
 
     def removals(self) -> Iterator[str]:
         """After `differences`: ids to remove before `additions`."""
-        asked = "SELECT d.id FROM documents d LEFT JOIN now n ON n.id = d.id WHERE n.was IS NULL ORDER BY d.place"
-        return (row[0] for row in self._db.execute(asked))
+        statement = "SELECT d.id FROM documents d LEFT JOIN now n ON n.id = d.id WHERE n.was IS NULL ORDER BY d.place"
+        return (row[0] for row in self._db.execute(statement))
 
     def additions(self) -> Iterator[tuple[Entry, int]]:
         """After `differences`: what to add, and where."""
-        asked = f"SELECT {ENTRY}, place FROM now WHERE was IS NULL ORDER BY place"
-        return ((Entry(*row[:-1]), row[-1]) for row in self._db.execute(asked))
+        statement = f"SELECT {ENTRY}, place FROM now WHERE was IS NULL ORDER BY place"
+        return ((Entry(*row[:-1]), row[-1]) for row in self._db.execute(statement))
 
     def found_entries(self) -> Iterator[Entry]:
         """What was found, in order."""

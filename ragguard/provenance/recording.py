@@ -51,7 +51,9 @@ class Provenance:
         Raises:
             InvalidInputError: If something is not printable, or empty.
         """
-        source, batch, principal = (getattr(self, name) or _told(document, name) for name in ("source", "batch", "principal"))
+        source, batch, principal = (
+            getattr(self, name) or corpus.metadata_text(document, name) for name in ("source", "batch", "principal")
+        )
         for value in (source, batch, principal):
             if value is not None and not (value and value.isprintable()):
                 raise InvalidInputError(f"document {document.id!r}: provenance must be printable characters, not {value!r:.100}")
@@ -115,18 +117,18 @@ def record(
         history = replay(manifest, ledger, trust(key, trusted)) if manifest.exists() else ()
         if history and history[-1].signature and key is None:
             raise ManifestError(f"{manifest} is signed; give the key to sign this generation, too")
-        given, generation = provenance or Provenance(), len(history) + 1
+        attribution, generation = provenance or Provenance(), len(history) + 1
         done: list[File] = []
         for line in corpus.lines(corpus.files(sources), done):
             document, content = line.read()
-            if not ledger.find(given.entry(document, content, generation), line.place):
+            if not ledger.find(attribution.entry(document, content, generation), line.place):
                 raise InvalidInputError(f"{line.place} has the id {document.id!r}, which an earlier line has; give it another")
             if ledger.found % EVERY == 0:
                 step(ledger.found)
         added = removed = 0
-        for one in ledger.differences():
-            added += one.kind != "missing"
-            removed += one.kind != "added"
+        for difference in ledger.differences():
+            added += difference.kind != "missing"
+            removed += difference.kind != "added"
         last = history[-1].head if history else None
         used = encoder if encoder is not None or not last else last.encoder
         uses = dict(settings if settings is not None else last.settings if last else {})
@@ -204,8 +206,3 @@ def _changes(ledger: Ledger) -> Iterable[Removed | Added]:
 def trust(key: Ed25519PrivateKey | None, trusted: Collection[str]) -> Expected:
     """What a manifest must be for somebody to add a generation to it: nobody signs for what another may have forged."""
     return Expected(keys={*trusted, *([keys.public_key(key)] if key else [])})
-
-
-def _told(document: Document, name: str) -> str | None:
-    value = document.metadata.get(name)
-    return None if value is None else str(value)

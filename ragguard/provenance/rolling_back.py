@@ -135,7 +135,7 @@ def _parted(ledger: Ledger, last: Sealed, batch: str, paths: Sequence[Path], rem
             left.append(File(path.name, seen.hexdigest()))
     if tuple(before) != last.head.files or gone + ledger.found != ledger.count:
         raise _differs(str(paths[0]))
-    if any(one.kind != "missing" for one in ledger.differences()):
+    if any(difference.kind != "missing" for difference in ledger.differences()):
         raise _differs(str(paths[0]))
     return left
 

@@ -123,12 +123,12 @@ class Tracer:
             InvalidInputError: If `k` is below 1 or the query has no text.
             RAGGuardError: As `GuardedRetriever.retrieve` raises it.
         """
-        asked = _Asked(self._retriever)
-        kept = self._results(asked, query, k)
+        retriever = _Remembering(self._retriever)
+        kept = self._results(retriever, query, k)
         without = []
         for kind in kinds:
             for name in dict.fromkeys(origin(hit.document, kind) for hit in kept):
-                left = self._results(_Lacking(asked, kind, name), query, k)
+                left = self._results(_Lacking(retriever, kind, name), query, k)
                 before, after = {hit.document.id for hit in kept}, {hit.document.id for hit in left}
                 own = tuple(hit.document.id for hit in kept if origin(hit.document, kind) == name)
                 entering = tuple(_result(hit) for hit in left if hit.document.id not in before)
@@ -177,7 +177,7 @@ class Tracer:
 
 def origin(document: Document, kind: Origin) -> str | None:
     """Where a document is from, as its metadata has it; None if that is not recorded."""
-    return document.id if kind == "document" else _told(document, kind)
+    return document.id if kind == "document" else corpus.metadata_text(document, kind)
 
 
 def recorded(manifest: Path, sources: Sequence[Path], expected: Expected | None = None) -> tuple[Document, ...]:
@@ -194,7 +194,7 @@ def recorded(manifest: Path, sources: Sequence[Path], expected: Expected | None 
         InvalidInputError: If a file cannot be read.
         ManifestError: If the manifest is damaged, forged or not what is expected.
     """
-    found = []
+    documents = []
     with Ledger() as ledger:
         replay(manifest, ledger, expected)
         for line in corpus.lines(corpus.files(sources)):
@@ -202,32 +202,27 @@ def recorded(manifest: Path, sources: Sequence[Path], expected: Expected | None 
             entry = ledger.entry(document.id)
             known = {name: getattr(entry, name) for name in RECORDED} if entry and entry.content == content else {}
             rest = {name: value for name, value in document.metadata.items() if name not in RECORDED}
-            found.append(
+            documents.append(
                 replace(document, metadata={**rest, **{name: value for name, value in known.items() if value is not None}})
             )
-    return tuple(found)
+    return tuple(documents)
 
 
 def _result(hit: Hit) -> Result:
-    return Result(hit.document.id, float(hit.score), *(_told(hit.document, name) for name in RECORDED))
+    return Result(hit.document.id, float(hit.score), *(corpus.metadata_text(hit.document, name) for name in RECORDED))
 
 
-def _told(document: Document, name: str) -> str | None:
-    value = document.metadata.get(name)
-    return None if value is None else str(value)
-
-
-class _Asked:
+class _Remembering:
     """A retriever that is asked each depth once."""
 
     def __init__(self, retriever: Retriever) -> None:
         self._retriever = retriever
-        self._depth, self._found = 0, tuple[Hit, ...]()
+        self._depth, self._hits = 0, tuple[Hit, ...]()
 
     def retrieve(self, query: str, k: int) -> Sequence[Hit]:
         if self._depth < k:
-            self._found, self._depth = tuple(self._retriever.retrieve(query, k)), k
-        return self._found[:k]
+            self._hits, self._depth = tuple(self._retriever.retrieve(query, k)), k
+        return self._hits[:k]
 
 
 class _Lacking:
@@ -239,8 +234,8 @@ class _Lacking:
     def retrieve(self, query: str, k: int) -> Sequence[Hit]:
         depth = 2 * k
         while True:
-            found = self._retriever.retrieve(query, depth)
-            left = [hit for hit in found if origin(hit.document, self._kind) != self._name]
-            if len(left) >= k or len(found) < depth:
+            hits = self._retriever.retrieve(query, depth)
+            left = [hit for hit in hits if origin(hit.document, self._kind) != self._name]
+            if len(left) >= k or len(hits) < depth:
                 return left[:k]
             depth *= 2

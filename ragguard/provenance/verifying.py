@@ -98,7 +98,7 @@ def verify(
     """
     paths = corpus.files(sources)
     findings: list[Finding] = []
-    found = 0
+    count = 0
     last: Sealed | None = None
     with Ledger() as ledger:
         try:
@@ -107,10 +107,10 @@ def verify(
         except ManifestError as error:
             looked = iter([Finding("manifest", "", "", str(error))])
         for finding in looked:
-            found += 1
-            findings.extend([finding] if found <= TOLD else [])
+            count += 1
+            findings.extend([finding] if count <= TOLD else [])
             told(finding)
-        return Verification(not found, tuple(findings), found, ledger.found, *_named(last))
+        return Verification(not count, tuple(findings), count, ledger.found, *_named(last))
 
 
 def _named(last: Sealed | None) -> tuple[int, str, str | None]:
@@ -132,9 +132,9 @@ def _findings(
         yield Finding("unfinished", "", str(undone), "a rollback was interrupted: run ragguard rollback again, which ends it")
     if encoder not in (None, head.encoder):
         yield Finding("settings", "", "", f"the encoder is {encoder}, recorded is {head.encoder or 'none'}")
-    given = head.settings if settings is None else settings
-    for name in sorted({*given, *head.settings}):
-        now, then = given.get(name), head.settings.get(name)
+    current = head.settings if settings is None else settings
+    for name in sorted({*current, *head.settings}):
+        now, then = current.get(name), head.settings.get(name)
         if now != then:
             yield Finding("settings", "", "", f"{name} is {now!r:.100}, recorded is {then!r:.100}")
     files: list[File] = []
@@ -159,5 +159,5 @@ def _documents(paths: Sequence[Path], files: list[File], ledger: Ledger, step: C
             yield Finding("twice", document.id, line.place, "its id is that of an earlier document")
         if ledger.found % EVERY == 0:
             step(ledger.found)
-    for one in ledger.differences():
-        yield Finding(one.kind, one.id, one.place, WHAT[one.kind])
+    for difference in ledger.differences():
+        yield Finding(difference.kind, difference.id, difference.place, WHAT[difference.kind])

@@ -116,8 +116,8 @@ def _shallow(value: Any, levels: int = NESTED) -> Any:
     if not levels:
         return "…"
     if isinstance(value, Mapping):
-        return {name: _shallow(one, levels - 1) for name, one in value.items()}
-    return [_shallow(one, levels - 1) for one in value]
+        return {name: _shallow(inner, levels - 1) for name, inner in value.items()}
+    return [_shallow(inner, levels - 1) for inner in value]
 
 
 def _grounds(document: Mapping[str, Any], verdict: Mapping[str, Any], query: str | None) -> Grounds:

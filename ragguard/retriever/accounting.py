@@ -14,14 +14,14 @@ from ragguard.text import Canonical, canonical
 from ragguard.types import Contest, GuardedResult, Hit, Side, Verdict
 
 
-def with_query_findings(result: GuardedResult, asked: str) -> GuardedResult:
+def with_query_findings(result: GuardedResult, original_query: str) -> GuardedResult:
     """What is found in the query as it was asked, and what defenses found in its canonical form, at its place there."""
-    form = canonical(asked)
-    found = []
-    for one in result.query_findings:
-        span = form.to_original(one.span)
-        found.append(replace(one, span=span, text=asked[span.start : span.end]))
-    return replace(result, query_findings=(*query_findings(asked), *found))
+    form = canonical(original_query)
+    by_defenses = []
+    for finding in result.query_findings:
+        span = form.to_original(finding.span)
+        by_defenses.append(replace(finding, span=span, text=original_query[span.start : span.end]))
+    return replace(result, query_findings=(*query_findings(original_query), *by_defenses))
 
 
 def retriever_failed(error: Exception) -> RAGGuardError:
@@ -29,11 +29,11 @@ def retriever_failed(error: Exception) -> RAGGuardError:
     return error if isinstance(error, RAGGuardError) else RetrieverError(f"the wrapped retriever failed: {error!r}")
 
 
-def unique_hits(found: object) -> tuple[list[Hit], dict[str, Canonical]]:
+def unique_hits(retrieved: object) -> tuple[list[Hit], dict[str, Canonical]]:
     """Each document once, at its best place, and the canonical form of its text."""
-    if not isinstance(found, Sequence) or not all(isinstance(hit, Hit) for hit in found):
-        raise RetrieverError(f"the wrapped retriever must return a sequence of Hit, not {found!r:.200}")
-    for before, hit in pairwise(found):
+    if not isinstance(retrieved, Sequence) or not all(isinstance(hit, Hit) for hit in retrieved):
+        raise RetrieverError(f"the wrapped retriever must return a sequence of Hit, not {retrieved!r:.200}")
+    for before, hit in pairwise(retrieved):
         if hit.score > before.score:
             raise RetrieverError(
                 f"hits must come best first, but {hit.document.id!r} scores {hit.score:g} after {before.document.id!r} with "
@@ -41,7 +41,7 @@ def unique_hits(found: object) -> tuple[list[Hit], dict[str, Canonical]]:
             )
     hits: list[Hit] = []
     forms: dict[str, Canonical] = {}
-    for hit in found:
+    for hit in retrieved:
         form = canonical(hit.document.text)
         if hit.document.id not in forms:
             forms[hit.document.id] = form
@@ -63,12 +63,12 @@ def contests_in_originals(query: str, kept: Sequence[Hit], forms: Mapping[str, C
         where = zip(side.document_ids, side.spans, strict=True)
         return replace(side, spans=tuple(forms[name].to_original(span) for name, span in where))
 
-    return tuple(replace(found, sides=tuple(map(original, found.sides))) for found in contests(query, kept))
+    return tuple(replace(contest, sides=tuple(map(original, contest.sides))) for contest in contests(query, kept))
 
 
-def check_complete(defense: Defense, given: Sequence[Hit], result: GuardedResult) -> None:
+def check_complete(defense: Defense, candidates: Sequence[Hit], result: GuardedResult) -> None:
     """A third-party defense may not lose, add or change documents."""
-    before = {hit.document.id: hit.document for hit in given}
+    before = {hit.document.id: hit.document for hit in candidates}
     after = [hit.document for part in (result.kept, result.reserve, result.removed) for hit in part]
     once = len(after) == len(before) == len({document.id for document in after})
     if not once or not all(before.get(document.id) is document or before.get(document.id) == document for document in after):

@@ -66,15 +66,15 @@ def contests(query: str, hits: Sequence[Hit]) -> tuple[Contest, ...]:
     named = [(hit, source) for hit in hits[:MOST_HITS] if (source := _source(hit.document))]
     if question is None or len({source for _, source in named}) < 2:
         return ()
-    heard = [_Heard(hit, source, found) for hit, source in named if (found := _answers(question, hit.document.text))]
-    heard = [one._replace(answers=sorted(one.answers, key=lambda answer: -_support(answer, heard))) for one in heard]
+    heard = [_Heard(hit, source, answers) for hit, source in named if (answers := _answers(question, hit.document.text))]
+    heard = [voice._replace(answers=sorted(voice.answers, key=lambda answer: -_support(answer, heard))) for voice in heard]
     sides: list[list[_Heard]] = []
-    for one in heard:
-        side = next((side for side in sides if _same(one.answers[0], side[0].answers[0])), None)
+    for voice in heard:
+        side = next((side for side in sides if _same(voice.answers[0], side[0].answers[0])), None)
         if side is None:
             sides.append(side := [])
-        side.append(one)
-    disputed = [side for side in sides if any(_disagree(one, other) for one in side for other in heard)]
+        side.append(voice)
+    disputed = [side for side in sides if any(_disagree(voice, other) for voice in side for other in heard)]
     return (_contest(question.kind, disputed),) if disputed else ()
 
 
@@ -90,19 +90,19 @@ def _source(document: Document) -> str:
 
 
 def _support(answer: _Answer, heard: Sequence[_Heard]) -> int:
-    return len({one.source for one in heard if any(_same(answer, other) for other in one.answers)})
+    return len({voice.source for voice in heard if any(_same(answer, other) for other in voice.answers)})
 
 
-def _disagree(one: _Heard, other: _Heard) -> bool:
-    return one.source != other.source and all(_same(mine, its) is False for mine in one.answers for its in other.answers)
+def _disagree(first: _Heard, second: _Heard) -> bool:
+    return first.source != second.source and all(_same(a, b) is False for a in first.answers for b in second.answers)
 
 
-def _same(one: _Answer, other: _Answer) -> bool | None:
+def _same(first: _Answer, second: _Answer) -> bool | None:
     """Whether two answers are one; None where they cannot be compared, as hours with miles or a year with a day in May."""
-    mine, its = one.value[-1], other.value[-1]
-    if isinstance(mine, float) and isinstance(its, float):
-        return math.isclose(mine, its, rel_tol=0.01) if one.value[0] == other.value[0] else None  # 1 % is rounding
-    both = [(a, b) for a, b in zip(one.value, other.value, strict=True) if a is not None and b is not None]
+    number, other = first.value[-1], second.value[-1]
+    if isinstance(number, float) and isinstance(other, float):
+        return math.isclose(number, other, rel_tol=0.01) if first.value[0] == second.value[0] else None  # 1 % is rounding
+    both = [(a, b) for a, b in zip(first.value, second.value, strict=True) if a is not None and b is not None]
     return all(a == b for a, b in both) if both else None
 
 
@@ -111,11 +111,11 @@ def _contest(kind: ContestKind, groups: Sequence[Sequence[_Heard]]) -> Contest:
     for group in groups:
         hit, _, (answer, *_) = group[0]
         worded = str(answer.value[0]) if kind == "yes-no" else hit.document.text[answer.span.start : answer.span.end]
-        ids, spans = tuple(one.hit.document.id for one in group), tuple(one.answers[0].span for one in group)
-        sides.append(Side(worded, ids, tuple(dict.fromkeys(one.source for one in group)), spans))
+        ids, spans = tuple(voice.hit.document.id for voice in group), tuple(voice.answers[0].span for voice in group)
+        sides.append(Side(worded, ids, tuple(dict.fromkeys(voice.source for voice in group)), spans))
     sides.sort(key=lambda side: -len(side.sources))
-    said = "; ".join(f"{side.answer!r} by {', '.join(f'{source!r:.100}' for source in side.sources)}" for side in sides)
-    return Contest(kind, tuple(sides), f"Sources give different answers ({kind}): {said}. Which is right is not known.")
+    views = "; ".join(f"{side.answer!r} by {', '.join(f'{source!r:.100}' for source in side.sources)}" for side in sides)
+    return Contest(kind, tuple(sides), f"Sources give different answers ({kind}): {views}. Which is right is not known.")
 
 
 _list = str.split
@@ -139,10 +139,10 @@ _ROMAN = _list("- ii iii iv v vi vii viii ix x")
 
 
 def _question(query: str) -> _Question | None:
-    said = " ".join(_WORD.findall(query[:MOST_CHARACTERS].lower())[:MOST_WORDS])
+    wording = " ".join(_WORD.findall(query[:MOST_CHARACTERS].lower())[:MOST_WORDS])
     for kind, pattern in _ASKS.items():
-        if match := pattern.search(said):
-            before, after = said[: match.start()].split(), said[match.end() :].split()
+        if match := pattern.search(wording):
+            before, after = wording[: match.start()].split(), wording[match.end() :].split()
             counted = takewhile(lambda word: word not in _STOP, after if kind == "number" and match[1] else ())
             forms = {stem: _forms(stem) for stem in (_stem(word) for word in before + after if word not in _STOP)}
             return _Question(kind, forms, tuple(map(_stem, counted)), "year" in match[0]) if forms else None
@@ -180,19 +180,19 @@ def _answers(question: _Question, text: str) -> list[_Answer]:
         return []  # most passages end here, at little cost
     breaks = [match.span() for match in islice(_SENTENCE_END.finditer(text), MOST_SENTENCES)]
     sentences = list(zip((0, *(end for _, end in breaks)), (*(start for start, _ in breaks), len(text)), strict=True))
-    said = [_said(question, text[start:end]) for start, end in sentences]
-    if not figures <= set().union(*said):  # "season 4" is no other season, however many of the words are there
+    stems = [_stems_in(question, text[start:end]) for start, end in sentences]
+    if not figures <= set().union(*stems):  # "season 4" is no other season, however many of the words are there
         return []
-    found: list[tuple[int, int, _Answer]] = []
+    ranked: list[tuple[int, int, _Answer]] = []
     for i, (start, end) in enumerate(sentences):
-        own, helped = len(said[i]), len(said[0] | said[max(i - 1, 0)] | said[i])
+        own, helped = len(stems[i]), len(stems[0] | stems[max(i - 1, 0)] | stems[i])
         if helped >= least and own >= len(question.forms) * SENTENCE_SHARE:
             for value, first, last in islice(_FIND[question.kind](question, text[start:end]), MOST_ANSWERS):
-                found.append((-helped, -own, _Answer(value, Span(start + first, start + last))))
-    return [answer for _, _, answer in sorted(found, key=lambda one: one[:2])[:MOST_ANSWERS]]
+                ranked.append((-helped, -own, _Answer(value, Span(start + first, start + last))))
+    return [answer for _, _, answer in sorted(ranked, key=lambda candidate: candidate[:2])[:MOST_ANSWERS]]
 
 
-def _said(question: _Question, sentence: str) -> set[str]:
+def _stems_in(question: _Question, sentence: str) -> set[str]:
     """The query's stems that a sentence has."""
     words = f" {' '.join(_WORD.findall(sentence.lower()))} "
     return {stem for stem, forms in question.forms.items() if any(form in words for form in forms)}
@@ -228,10 +228,10 @@ _DATE = re.compile(
 )
 _NO = re.compile(r"\b(?:no|not|never|neither|nor|none|cannot|false|incorrect|without)\b|n[’']t\b", re.IGNORECASE)
 
-_Found: TypeAlias = Iterator[tuple[Value, int, int]]
+_Matches: TypeAlias = Iterator[tuple[Value, int, int]]
 
 
-def _numbers(question: _Question, sentence: str) -> _Found:
+def _numbers(question: _Question, sentence: str) -> _Matches:
     for match in islice(_NUMBER.finditer(sentence), MOST_FOUND):
         sign, digits, words, scale = match.groups()
         number = float(digits.replace(",", "") if digits else sum(_FIGURES[word] for word in re.split("[ -]", words.lower())))
@@ -244,18 +244,18 @@ def _numbers(question: _Question, sentence: str) -> _Found:
             yield (unit, number * _SCALES[scale.lower()] if scale else number), *match.span()
 
 
-def _dates(question: _Question, sentence: str) -> _Found:
+def _dates(question: _Question, sentence: str) -> _Matches:
     for match in _DATE.finditer(sentence):
-        one, first, its, second, two, its_too, three, third, alone = match.groups()
-        month, day, year = one or two or three, first or second, its or its_too or third or alone
+        month_1, day_1, year_1, day_2, month_2, year_2, month_3, year_3, year_4 = match.groups()  # as in "May 5, 1990", "5 May"
+        month, day, year = month_1 or month_2 or month_3, day_1 or day_2, year_1 or year_2 or year_3 or year_4
         if (year and (month or year not in question.forms)) or (day and not question.year):
             value = (year and int(year), month and _MONTHS[month[:3]], day and int(day))
             yield (value[:1] if question.year else value), *match.span()
 
 
-def _yes_no(_: _Question, sentence: str) -> _Found:
+def _yes_no(_: _Question, sentence: str) -> _Matches:
     if not sentence.rstrip().endswith("?"):
         yield ("no" if _NO.search(sentence) else "yes",), 0, len(sentence)
 
 
-_FIND: Mapping[ContestKind, Callable[[_Question, str], _Found]] = {"number": _numbers, "date": _dates, "yes-no": _yes_no}
+_FIND: Mapping[ContestKind, Callable[[_Question, str], _Matches]] = {"number": _numbers, "date": _dates, "yes-no": _yes_no}

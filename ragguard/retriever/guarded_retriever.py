@@ -88,26 +88,27 @@ class GuardedRetriever:
             DefenseError: If a defense raises (unless the policy fails open).
             DeadlineExceededError: If the deadline passes (unless the policy degrades then).
         """
-        asked, query, k = query, query_text(query), positive(k)
-        with self._watched(asked, k) as progress:
-            found = self._in_time(query, k, progress)
-            progress.result = with_query_findings(found, asked)
+        original_query, query, k = query, query_text(query), positive(k)
+        with self._watched(original_query, k) as progress:
+            result = self._in_time(query, k, progress)
+            progress.result = with_query_findings(result, original_query)
             return progress.result
 
     async def aretrieve(self, query: str, k: int = 10) -> GuardedResult:
         """As `retrieve`, without blocking the event loop: the retriever is awaited, defenses run in a thread."""
-        asked, query, k = query, query_text(query), positive(k)
-        with self._watched(asked, k) as progress:
+        original_query, query, k = query, query_text(query), positive(k)
+        with self._watched(original_query, k) as progress:
             work = asyncio.ensure_future(self._aretrieve(query, k, progress))
             try:
                 done, _ = await asyncio.wait({work}, timeout=self.policy.deadline_s)
             finally:
                 work.cancel()  # no effect on what is done; ends what is late, or whose caller was cancelled
-            progress.result = with_query_findings(work.result() if done else self._too_late(progress), asked)
+            result = work.result() if done else self._too_late(progress)
+            progress.result = with_query_findings(result, original_query)
             return progress.result
 
-    def _watched(self, asked: str, k: int) -> AbstractContextManager[Progress]:
-        return watched(self.observers, asked, k, self._defenses, self.policy)
+    def _watched(self, original_query: str, k: int) -> AbstractContextManager[Progress]:
+        return watched(self.observers, original_query, k, self._defenses, self.policy)
 
     def _in_time(self, query: str, k: int, progress: Progress) -> GuardedResult:
         if self.policy.deadline_s is None:
@@ -133,11 +134,11 @@ class GuardedRetriever:
         while True:
             try:
                 with progress.stage(SEARCH):
-                    found = self._retriever.retrieve(query, depth)
+                    retrieved = self._retriever.retrieve(query, depth)
             except Exception as error:
                 raise retriever_failed(error) from error
-            result = self._defend(query, found, k, progress)
-            if not self._fetch_more(result, len(found), depth):
+            result = self._defend(query, retrieved, k, progress)
+            if not self._fetch_more(result, len(retrieved), depth):
                 return result
             progress.settle(result)
             depth = min(2 * depth, self.policy.max_overfetch * k)
@@ -150,20 +151,20 @@ class GuardedRetriever:
         while True:
             try:
                 with progress.stage(SEARCH):
-                    found = await aretrieve(query, depth)
+                    retrieved = await aretrieve(query, depth)
             except Exception as error:
                 raise retriever_failed(error) from error
-            result = await deadline.in_thread(partial(self._defend, query, found, k, progress))
-            if not self._fetch_more(result, len(found), depth):
+            result = await deadline.in_thread(partial(self._defend, query, retrieved, k, progress))
+            if not self._fetch_more(result, len(retrieved), depth):
                 return result
             progress.settle(result)
             depth = min(2 * depth, self.policy.max_overfetch * k)
 
-    def _fetch_more(self, result: GuardedResult, found: int, depth: int) -> bool:
-        return len(result.kept) < result.k and found >= depth and depth < self.policy.max_overfetch * result.k
+    def _fetch_more(self, result: GuardedResult, fetched: int, depth: int) -> bool:
+        return len(result.kept) < result.k and fetched >= depth and depth < self.policy.max_overfetch * result.k
 
-    def _defend(self, query: str, found: object, k: int, progress: Progress) -> GuardedResult:
-        candidates, forms = unique_hits(found)
+    def _defend(self, query: str, retrieved: object, k: int, progress: Progress) -> GuardedResult:
+        candidates, forms = unique_hits(retrieved)
         passed: Sequence[Hit] = [hit.with_text(forms[hit.document.id].text) for hit in candidates]
         removed: list[Hit] = []
         verdicts: list[Verdict] = []
@@ -182,7 +183,7 @@ class GuardedRetriever:
                 removed=tuple(removed),
                 verdicts=tuple(verdicts),
                 certificates=tuple(certificates),
-                degraded=(*degraded, *(f"{one.name} did not run: the deadline passed" for one in unfinished)),
+                degraded=(*degraded, *(f"{defense.name} did not run: the deadline passed" for defense in unfinished)),
                 contests=contests_in_originals(query, kept, forms) if self.policy.contests else (),
                 query_findings=tuple(findings),
             )

@@ -104,9 +104,9 @@ class Observers:
         Raises:
             InvalidInputError: If there are none, or something cannot be called.
         """
-        if not isinstance(observers, Sequence) or not observers or not all(callable(one) for one in observers):
+        if not isinstance(observers, Sequence) or not observers or not all(callable(observer) for observer in observers):
             raise InvalidInputError(f"observers must be a list of at least one callable, not {observers!r:.200}")
-        self._posts = [_Post(one, positive(waiting, "waiting")) for one in observers]
+        self._posts = [_Post(observer, positive(waiting, "waiting")) for observer in observers]
         self.renew()
         for post in self._posts:  # its thread ends when nobody can tell it anything any more
             weakref.finalize(self, post.end).atexit = False
@@ -159,7 +159,7 @@ class _Post:
     def renew(self) -> None:
         # A finalizer, which may come at any time, can put into this kind of queue; Queue would wait for itself.
         self._queue: queue.SimpleQueue[tuple[Context, Decision] | None] = queue.SimpleQueue()
-        self._told = self._done = 0
+        self._queued = self._done = 0
         self._more_done = threading.Condition()
         self._working = False
 
@@ -167,7 +167,7 @@ class _Post:
         """What to warn of: why it is the first that is lost; empty otherwise."""
         why = "is too slow" if self._queue.qsize() >= self._waiting else self._start()
         if not why:
-            self._told += 1
+            self._queued += 1
             self._queue.put((copy_context(), decision))
             return ""
         self.lost += 1
@@ -179,9 +179,9 @@ class _Post:
         self._queue.put(None)
 
     def flush(self, timeout_s: float) -> bool:
-        told = self._told
+        queued = self._queued
         with self._more_done:
-            return self._more_done.wait_for(lambda: self._done >= told, max(timeout_s, 0.0))
+            return self._more_done.wait_for(lambda: self._done >= queued, max(timeout_s, 0.0))
 
     def _start(self) -> str:
         """Start the thread if there is none; why there cannot be one."""
@@ -196,15 +196,15 @@ class _Post:
         return ""
 
     def _work(self) -> None:
-        while (told := self._queue.get()) is not None:
+        while (message := self._queue.get()) is not None:
             try:
-                told[0].run(self._observer, told[1])
+                message[0].run(self._observer, message[1])
             except BaseException as error:  # also SystemExit, which would end the thread
                 self.failed += 1
                 if self.failed == 1:
-                    said = "".join(traceback.format_exception_only(error)).strip()  # whose own repr may fail
-                    LOGGER.warning(f"the observer {self._name} failed: {said}; later failures are only counted")
-            del told  # else the last one is held until the next comes
+                    problem = "".join(traceback.format_exception_only(error)).strip()  # whose own repr may fail
+                    LOGGER.warning(f"the observer {self._name} failed: {problem}; later failures are only counted")
+            del message  # else the last one is held until the next comes
             with self._more_done:
                 self._done += 1
                 self._more_done.notify_all()

@@ -57,7 +57,7 @@ class Progress:
 
 @contextmanager
 def watched(
-    observers: Observers | None, asked: str, k: int, defenses: Sequence[Defense], policy: BaseModel
+    observers: Observers | None, original_query: str, k: int, defenses: Sequence[Defense], policy: BaseModel
 ) -> Iterator[Progress]:
     """Tell observers what becomes of a query: the `result` that is put into the progress, or the error that is raised."""
     started, progress = time.time(), Progress()
@@ -66,7 +66,9 @@ def watched(
         if observers is None:
             return
         took, stages, result = progress.seconds, tuple(progress.stages), progress.result if error is None else None
-        observers.tell(lambda number: Decision(number, asked, k, tuple(defenses), policy, started, took, stages, result, error))
+        observers.tell(
+            lambda number: Decision(number, original_query, k, tuple(defenses), policy, started, took, stages, result, error)
+        )
 
     try:
         yield progress

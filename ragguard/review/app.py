@@ -46,19 +46,19 @@ def application(quarantine: Quarantine) -> ASGIApp:
     app = FastAPI(title="RAGGuard: quarantine", docs_url=None, redoc_url=None, openapi_url=None)
     page, token = partial(_page, _environment()), Token()
 
-    def one(entry: Entry, part: int = 1, status: int = 200, **form: str) -> HTMLResponse:
+    def text_page(entry: Entry, part: int = 1, status: int = 200, **form: str) -> HTMLResponse:
         return page("text.html", status, entry=entry, part=part, token=token.value, size=PART, longest=LONGEST, form=form)
 
     @app.get("/")
     def every(
         state: State | None = None, by: str | None = None, before: Annotated[int | None, Query(ge=1, lt=2**31)] = None
     ) -> HTMLResponse:
-        found = quarantine.entries(state, by, before=before, limit=PAGE + 1)
+        entries = quarantine.entries(state, by, before=before, limit=PAGE + 1)
         return page(
             "list.html",
             name=quarantine.name,
-            entries=found[:PAGE],
-            more=len(found) > PAGE,
+            entries=entries[:PAGE],
+            more=len(entries) > PAGE,
             counts=quarantine.counts(),
             holders=quarantine.holders(),
             state=state,
@@ -68,7 +68,7 @@ def application(quarantine: Quarantine) -> ASGIApp:
 
     @app.get("/texts/{key}")
     def text(key: str, part: Annotated[int, Query(ge=1)] = 1) -> HTMLResponse:
-        return one(_found(quarantine, key), part)
+        return text_page(_entry_of(quarantine, key), part)
 
     @app.post("/texts/{key}")
     async def decide(request: Request, key: str) -> Response:
@@ -81,12 +81,12 @@ def application(quarantine: Quarantine) -> ASGIApp:
         seen = form.get("seen", "")
         if decision is None or not (seen.isascii() and seen.isdigit() and len(seen) < 10):
             raise HTTPException(422, "A form has a decision, release or confirm, and what was seen.")
-        entry = _found(quarantine, key)
+        entry = _entry_of(quarantine, key)
         actor, reason = form.get("actor", ""), form.get("reason", "")
         try:
             decision(entry.key, actor, reason, seen=int(seen))
         except InvalidInputError as error:
-            return one(_found(quarantine, key), 1, 422, actor=actor, reason=reason, problem=str(error))
+            return text_page(_entry_of(quarantine, key), 1, 422, actor=actor, reason=reason, problem=str(error))
         return RedirectResponse(f"/texts/{entry.key}", 303)
 
     @app.get("/style.css")
@@ -129,14 +129,14 @@ def _environment() -> Environment:
 
 
 def _pairs(values: Mapping[str, object]) -> str:
-    return urlencode({name: one for name, one in values.items() if one is not None}, errors="replace")
+    return urlencode({name: value for name, value in values.items() if value is not None}, errors="replace")
 
 
 def _page(environment: Environment, template: str, status: int = 200, **values: object) -> HTMLResponse:
     return HTMLResponse(environment.get_template(template).render(values), status)
 
 
-def _found(quarantine: Quarantine, key: str) -> Entry:
+def _entry_of(quarantine: Quarantine, key: str) -> Entry:
     try:
         return quarantine.show(key)
     except InvalidInputError as error:

@@ -95,7 +95,7 @@ class Scan:
     def as_json(self) -> dict[str, Any]:
         """One JSON object, texts left out."""
         plain = {key: value for key, value in self.__dict__.items() if key != "found"}
-        return {**plain, "found": [asdict(one.verdict) for one in self.found]}
+        return {**plain, "found": [asdict(finding.verdict) for finding in self.found]}
 
 
 def run(
@@ -122,7 +122,7 @@ def run(
     gate = Gate(trusted or sources, trusted=trusted is not None, settings=setting.gate, log=log, step=step)
     counts = dict.fromkeys(("admit", "flag", "quarantine"), 0)
     by_signal = dict.fromkeys(gate.yardstick.rulers, 0)
-    found: list[Found] = []
+    findings: list[Found] = []
     with _written(setting.verdicts) as write:
         for judged in gate.judge(sources if trusted else None):
             document, verdict = judged.document, judged.verdict
@@ -134,16 +134,16 @@ def run(
                 by_signal[name] += 1
             if verdict.action == "quarantine":
                 held(document, verdict)
-            found.append(Found(document, verdict))
-            if len(found) >= 2 * TOLD:
-                found = _worst(found)
+            findings.append(Found(document, verdict))
+            if len(findings) >= 2 * TOLD:
+                findings = _worst(findings)
     return Scan(
         sources=setting.sources,
         documents=sum(counts.values()),
         admitted=counts["admit"],
         flagged=counts["flag"],
         quarantined=counts["quarantine"],
-        found=tuple(_worst(found)),
+        found=tuple(_worst(findings)),
         by_signal=by_signal,
         yardstick={
             "documents": gate.learned,
@@ -160,9 +160,9 @@ def run(
     )
 
 
-def _worst(found: Sequence[Found]) -> list[Found]:
+def _worst(findings: Sequence[Found]) -> list[Found]:
     unjudged = float("inf")
-    order = sorted(found, key=lambda one: -(unjudged if one.verdict.suspicion is None else one.verdict.suspicion))
+    order = sorted(findings, key=lambda finding: -(unjudged if finding.verdict.suspicion is None else finding.verdict.suspicion))
     return order[:TOLD]
 
 

@@ -36,9 +36,9 @@ class Sources:
             if path.is_dir():
                 below = [path / "corpus.jsonl"] if (path / "corpus.jsonl").exists() else sorted(path.rglob("*"))
                 _checked(path, below)
-            texts = [one for one in below if one.suffix.lower() in TEXTS and one.is_file()]
+            texts = [file for file in below if file.suffix.lower() in TEXTS and file.is_file()]
             self._texts += texts
-            if not texts or any(one.suffix in FORMATS for one in below):
+            if not texts or any(file.suffix in FORMATS for file in below):
                 tables.append(source)
         self._parts = parts(tables)
 

@@ -70,7 +70,7 @@ def application(
     async def guard(question: Question) -> Answer:
         """Judge what your retriever found for a query."""
         checked_k(question.k, calibration)
-        hits = [Hit(Document(one.id, one.text, one.metadata), one.score) for one in question.hits]
+        hits = [Hit(Document(hit.id, hit.text, hit.metadata), hit.score) for hit in question.hits]
         return _answer(await loaded.guard.acall(question.query, hits, question.k))
 
     @app.get("/health", responses={status: REFUSALS[status] for status in (400, 500, 503)})
@@ -105,22 +105,22 @@ def _answer(result: GuardedResult) -> Answer:
 
 
 def _health(loaded: Loaded) -> Health:
-    found, drift = summary(loaded.calibrated), loaded.calibrated.drift
+    calibration, drift = summary(loaded.calibrated), loaded.calibrated.drift
     return Health(
         status="ok",
         version=__version__,
         defenses=loaded.defenses,
-        k=found.k,
+        k=calibration.k,
         documents=loaded.documents,
-        model=Model(name=loaded.model, fingerprint=found.encoder, dimension=loaded.encoder.dimension),
+        model=Model(name=loaded.model, fingerprint=calibration.encoder, dimension=loaded.encoder.dimension),
         calibration=Calibrated(
-            queries=found.fitted + found.queries,
-            derived=found.derived,
-            documents=found.documents,
-            max_clean_query_loss=found.max_clean_query_loss,
-            policy=found.policy,
-            threshold=found.threshold,
-            promise=found.promise,
+            queries=calibration.fitted + calibration.queries,
+            derived=calibration.derived,
+            documents=calibration.documents,
+            max_clean_query_loss=calibration.max_clean_query_loss,
+            policy=calibration.policy,
+            threshold=calibration.threshold,
+            promise=calibration.promise,
         ),
         evidence="memory" if loaded.store is None else "database",
         unrecorded=None if loaded.observers is None else loaded.observers.lost + loaded.observers.failed,

@@ -49,11 +49,11 @@ class ASCIIResponse(JSONResponse):
 
 def problem(status: int, message: str = "", headers: Mapping[str, str] | None = None) -> ASCIIResponse:
     """The answer of a status code."""
-    told = Problem(error=KINDS.get(status, "bad_request"), message=message or MESSAGES.get(status, ""))
-    return ASCIIResponse(told.model_dump(), status, headers)
+    body = Problem(error=KINDS.get(status, "bad_request"), message=message or MESSAGES.get(status, ""))
+    return ASCIIResponse(body.model_dump(), status, headers)
 
 
-def _told(place: Sequence[object], message: str) -> str:
+def _sentence(place: Sequence[object], message: str) -> str:
     own = message.removeprefix("Value error, ")  # of a validator, which names what it is about
     where = ".".join(map(str, place[1:])) or "the body, as application/json"
     return own if own != message else f"{where}: {message}"
@@ -64,9 +64,9 @@ def handle(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def malformed(_: Request, error: RequestValidationError) -> ASCIIResponse:
-        told = [_told(one["loc"], one["msg"]) for one in error.errors()]
-        more = f"; and {len(told) - 3} more" if len(told) > 3 else ""
-        return problem(422, "; ".join(told[:3]) + more)
+        sentences = [_sentence(detail["loc"], detail["msg"]) for detail in error.errors()]
+        more = f"; and {len(sentences) - 3} more" if len(sentences) > 3 else ""
+        return problem(422, "; ".join(sentences[:3]) + more)
 
     @app.exception_handler(HTTPException)
     async def http(_: Request, error: HTTPException) -> ASCIIResponse:

@@ -225,8 +225,8 @@ class Problem(Wire):
 def described(document: dict[str, Any]) -> dict[str, Any]:
     """An OpenAPI document with what docstrings say of attributes at the properties themselves."""
     for schema in document["components"]["schemas"].values():
-        told, _, attributes = schema.get("description", "").partition("\n\nAttributes:\n")
-        schema["description"] = told
+        summary, _, attributes = schema.get("description", "").partition("\n\nAttributes:\n")
+        schema["description"] = summary
         for name, text in re.findall(r"^ {4}(\w+): (.+(?:\n {8}.+)*)", attributes, re.MULTILINE):
             schema["properties"][name]["description"] = re.sub(r"\s+", " ", text)
     return document

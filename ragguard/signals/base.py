@@ -56,8 +56,8 @@ class Candidates:
     @cached_property
     def best(self) -> NDArray[np.float32]:
         """Similarity of each candidate's best window, shape (candidates,)."""
-        found: NDArray[np.float32] = np.maximum.reduceat(self.similarities, self.starts)
-        return found
+        best: NDArray[np.float32] = np.maximum.reduceat(self.similarities, self.starts)
+        return best
 
     @cached_property
     def codes(self) -> NDArray[np.intp]:
@@ -68,8 +68,8 @@ class Candidates:
             return np.zeros(len(keys), dtype=np.intp)
         order = np.argsort(wanted)
         places = np.minimum(np.searchsorted(wanted[order], keys), len(wanted) - 1)
-        found: NDArray[np.intp] = np.where(wanted[order][places] == keys, order[places] + 1, 0)
-        return found
+        codes: NDArray[np.intp] = np.where(wanted[order][places] == keys, order[places] + 1, 0)
+        return codes
 
     @cached_property
     def coded(self) -> tuple[Sequence[Hashable], list[Sequence[Hashable]]]:
@@ -88,8 +88,8 @@ class Candidates:
     def together(self) -> Scores:
         """Minus the logarithm of the share of the query that each candidate's best equally long part lacks, half a word added."""
         wanted, texts = self.coded
-        found = np.array([fuzz.partial_ratio(wanted, text) for text in texts])
-        return -np.log(1 - found / 100 + 0.5 / max(len(self.words), 1))
+        ratios = np.array([fuzz.partial_ratio(wanted, text) for text in texts])
+        return -np.log(1 - ratios / 100 + 0.5 / max(len(self.words), 1))
 
     @cached_property
     def near(self) -> NDArray[np.bool_]:

@@ -30,10 +30,10 @@ class Echo(Signal):
     def spans(self, candidates: Candidates, i: int) -> tuple[Span, ...]:
         """Where the alignment is, by its share of the document's words."""
         profile = candidates.profiles[i]
-        found = fuzz.partial_ratio_alignment(candidates.words, profile.words)
+        alignment = fuzz.partial_ratio_alignment(candidates.words, profile.words)
         spans = words(profile.text)
-        if found is None or not profile.words or len(profile.words) < len(candidates.words):
+        if alignment is None or not profile.words or len(profile.words) < len(candidates.words):
             return ()
         scale = len(spans) / len(profile.words)
-        first, last = int(found.dest_start * scale), min(int(np.ceil(found.dest_end * scale)), len(spans))
+        first, last = int(alignment.dest_start * scale), min(int(np.ceil(alignment.dest_end * scale)), len(spans))
         return (Span(spans[first].start, spans[max(last, first + 1) - 1].end),)

@@ -35,25 +35,25 @@ class Flood(Signal):
 
     def __call__(self, candidates: Candidates) -> Scores:
         """From cosines."""
-        found = np.zeros(len(candidates.profiles))
+        scores = np.zeros(len(candidates.profiles))
         centres = np.stack([profile.centre for profile in candidates.profiles])
         alike = centres @ centres.T >= ALIKE
         np.fill_diagonal(alike, val=False)
         crowded = alike.sum(axis=1) >= AGREEING
         crowd = np.flatnonzero(crowded | alike[:, crowded].any(axis=1))
         if not crowded.any():
-            return found
+            return scores
         agreement = np.where(
             alike[np.ix_(crowd, crowd)], _agreement([candidates.profiles[i].vectors for i in crowd.tolist()]), 0.0
         )
         third = np.partition(agreement, -AGREEING, axis=1)[:, -AGREEING]
-        found[crowd] = np.where(third >= third.max() - MEMBER, third, 0.0)
-        return found
+        scores[crowd] = np.where(third >= third.max() - MEMBER, third, 0.0)
+        return scores
 
 
 def _agreement(windows: list[NDArray[np.float32]]) -> Scores:
     """Of each two documents, shape (documents, documents)."""
-    counts = np.array([len(one) for one in windows])
+    counts = np.array([len(vectors) for vectors in windows])
     starts = np.cumsum(counts) - counts
     every = np.concatenate(windows)
     nearest = np.maximum.reduceat(every @ every.T, starts, axis=1)

@@ -31,17 +31,17 @@ def query_findings(query: str) -> tuple[QueryFinding, ...]:
         query: As it was asked, not its canonical form.
     """
     form = canonical(query)
-    found = []
+    findings = []
     for span in invisible(query):
         names = ", ".join(f"U+{ord(char):04X}" for char in dict.fromkeys(query[span.start : span.end]))
-        found.append(_finding("hidden text", query, span, f"Characters that show nothing ({names}), which models may read."))
+        findings.append(_finding("hidden text", query, span, f"Characters that show nothing ({names}), which models may read."))
     for span in hidden_spans(form.text):
         reason = "Text that people do not see, or see as something else, and models read."
-        found.append(_finding("hidden text", query, form.to_original(span), reason))
+        findings.append(_finding("hidden text", query, form.to_original(span), reason))
     for span in control_spans(form.text):
         reason = "Text that speaks to a language model: a token of its chat template, a role, or an order."
-        found.append(_finding("control text", query, form.to_original(span), reason))
-    return tuple(found)
+        findings.append(_finding("control text", query, form.to_original(span), reason))
+    return tuple(findings)
 
 
 def _finding(kind: FindingKind, query: str, span: Span, reason: str) -> QueryFinding:
@@ -75,14 +75,14 @@ class RareWords:
         """
         if not suspicious:
             return ()
-        asked, number = list(dict.fromkeys(folded_words(query))), len(self._known)
-        key = {word for word in asked if self._counts[word] <= COMMON * number}
+        distinct, number = list(dict.fromkeys(folded_words(query))), len(self._known)
+        key = {word for word in distinct if self._counts[word] <= COMMON * number}
         rare = {word for word in key if self._counts[word] <= max(LEAST, RARE * number)}
         triggers = set()
         for text in suspicious:
             here = key & set(folded_words(text))
             triggers |= {word for word in here & rare if len(here) - 1 <= REST * (len(key) - 1)}
-        found = []
+        findings = []
         for span in words(query):
             for word in dict.fromkeys(folded_words(query[span.start : span.end])):
                 if word in triggers:
@@ -90,5 +90,5 @@ class RareWords:
                         f"{self._counts[word]} of {number} documents know the word {word!r}; a suspicious one does, "
                         "too, and little else of the query: it may wait for that word."
                     )
-                    found.append(_finding("rare word", query, span, reason))
-        return tuple(found)
+                    findings.append(_finding("rare word", query, span, reason))
+        return tuple(findings)

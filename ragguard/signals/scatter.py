@@ -37,14 +37,14 @@ class Scatter(Signal):
         """From the part with the longest common subsequence."""
         wanted, texts = candidates.coded
         number = max(len(wanted), 1)
-        found = [max(LCSseq.similarity(wanted, part) for _, part in _parts(text)) for text in texts]
-        return -np.log(1 - np.array(found) / number + 0.5 / number) - candidates.together
+        longest = [max(LCSseq.similarity(wanted, part) for _, part in _parts(text)) for text in texts]
+        return -np.log(1 - np.array(longest) / number + 0.5 / number) - candidates.together
 
     def spans(self, candidates: Candidates, i: int) -> tuple[Span, ...]:
         """The words that are the query's, as close together as they are found."""
         profile, wanted = candidates.profiles[i], candidates.words
         spans = words(profile.text)
-        first, part = max(_parts(profile.words), key=lambda one: LCSseq.similarity(wanted, one[1]))
+        first, part = max(_parts(profile.words), key=lambda place: LCSseq.similarity(wanted, place[1]))
         most = LCSseq.similarity(wanted, part)
         if not spans or not most:
             return ()
@@ -52,11 +52,11 @@ class Scatter(Signal):
         start = bisect_right(range(end), -most, key=lambda start: -LCSseq.similarity(wanted, part[start:end])) - 1
         scale = len(spans) / len(profile.words)  # a reader's words may be joined or cut otherwise
         blocks = LCSseq.editops(wanted, part[start:end]).as_matching_blocks()
-        found = {min(int((first + start + block.b + j) * scale), len(spans) - 1) for block in blocks for j in range(block.size)}
-        return merge([Span(spans[j].start, spans[j + 1 if j + 1 in found else j].end) for j in found])
+        matched = {min(int((first + start + block.b + j) * scale), len(spans) - 1) for block in blocks for j in range(block.size)}
+        return merge([Span(spans[j].start, spans[j + 1 if j + 1 in matched else j].end) for j in matched])
 
 
-def _parts(found: Sequence[T]) -> list[tuple[int, Sequence[T]]]:
-    if len(found) <= REACH:
-        return [(0, found)]
-    return [(start, found[start : start + REACH]) for start in range(0, len(found) - REACH // 2, REACH // 2)]
+def _parts(text: Sequence[T]) -> list[tuple[int, Sequence[T]]]:
+    if len(text) <= REACH:
+        return [(0, text)]
+    return [(start, text[start : start + REACH]) for start in range(0, len(text) - REACH // 2, REACH // 2)]

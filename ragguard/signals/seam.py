@@ -48,8 +48,8 @@ class Seam(Signal):
         )
         rest = np.stack([profile.total for profile in candidates.profiles]) - sums[:, 1]
         left = np.array([len(profile.spans) for profile in candidates.profiles]) - counts[1]
-        found = np.einsum("ij,ij->i", sums[:, 0], rest) / counts[0] / np.maximum(left, 1)
-        coherence = np.where(left > 0, found, WHOLE)
+        inner = np.einsum("ij,ij->i", sums[:, 0], rest) / counts[0] / np.maximum(left, 1)
+        coherence = np.where(left > 0, inner, WHOLE)
         return np.asarray(candidates.best - WEIGHT * coherence, dtype=np.float64)
 
     def spans(self, candidates: Candidates, i: int) -> tuple[Span, ...]:

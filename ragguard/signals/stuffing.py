@@ -40,10 +40,10 @@ class Stuffing(Signal):
         ends = np.cumsum(sizes)
         inside = np.append(0, np.cumsum(counts[candidates.codes]))
         runs = inside[np.minimum(np.arange(length, length + ends[-1]), np.repeat(ends, sizes))] - inside[:-1]
-        found, some = np.zeros(len(sizes)), sizes > 0
+        shares, some = np.zeros(len(sizes)), sizes > 0
         if some.any():
-            found[some] = np.maximum.reduceat(runs, (ends - sizes)[some]) / length
-        return found
+            shares[some] = np.maximum.reduceat(runs, (ends - sizes)[some]) / length
+        return shares
 
 
 def frequencies(documents: Iterable[Iterable[str]]) -> dict[str, float]:

@@ -24,8 +24,8 @@ class Surprise(Signal):
     def __call__(self, candidates: Candidates) -> Scores:
         """Nats a token."""
         surprise = np.concatenate([profile.surprise for profile in candidates.profiles])
-        found: Scores = np.maximum.reduceat(np.where(candidates.near, surprise, 0.0), candidates.starts)
-        return found
+        largest: Scores = np.maximum.reduceat(np.where(candidates.near, surprise, 0.0), candidates.starts)
+        return largest
 
     def spans(self, candidates: Candidates, i: int) -> tuple[Span, ...]:
         """The windows that carry the similarity."""

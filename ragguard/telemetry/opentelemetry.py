@@ -79,8 +79,8 @@ class OpenTelemetry:
         span.set_attributes({f"ragguard.{name}": len(hits) for name, hits in counts.items()})
         for verdict in result.verdicts:
             if verdict.action != "keep":
-                told = {"document": verdict.document_id, "defense": verdict.defense, "reason": verdict.reason}
-                texts = {f"ragguard.{name}": writable(text) for name, text in told.items()}
+                fields = {"document": verdict.document_id, "defense": verdict.defense, "reason": verdict.reason}
+                texts = {f"ragguard.{name}": writable(text) for name, text in fields.items()}
                 more = {} if verdict.suspicion is None else {"ragguard.suspicion": float(verdict.suspicion)}
                 span.add_event(f"ragguard.{verdict.action}", {**texts, **more}, end)
 

@@ -41,16 +41,16 @@ _BREAKS = re.compile(
 
 def hidden_spans(text: str) -> tuple[Span, ...]:
     """Ranges of a canonical text that are hidden, in order."""
-    found = [Span(*match.span()) for pattern in _PATTERNS for match in pattern.finditer(text)]
+    spans = [Span(*match.span()) for pattern in _PATTERNS for match in pattern.finditer(text)]
     if not text.isascii():
         for match in _WORD.finditer(_SIGN.sub(" ", text)):  # as long as the text
             if not LOOK_ALIKES.isdisjoint(match.group()) and _LATIN.search(match.group()):
-                found.append(Span(*match.span()))
+                spans.append(Span(*match.span()))
         for line in _LINE.finditer(text):
             marked = _MARKED.finditer(line.group())
-            if _OVERRIDE.search(line.group()) or not all(_RIGHT_TO_LEFT.search(one[1]) for one in marked):
-                found += [Span(*match.span()) for match in _DIRECTION.finditer(text, *line.span())]
-    return merge(found)
+            if _OVERRIDE.search(line.group()) or not all(_RIGHT_TO_LEFT.search(match[1]) for match in marked):
+                spans += [Span(*match.span()) for match in _DIRECTION.finditer(text, *line.span())]
+    return merge(spans)
 
 
 def removed_spans(text: str) -> tuple[Span, ...]:

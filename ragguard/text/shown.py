@@ -46,7 +46,7 @@ def pieces(text: str, spans: Sequence[Span] = (), start: int = 0, end: int | Non
     for span in spans:
         first, last = max(span.start - start, 0), min(span.end - start, len(part))
         marks[first:last] = b"\1" * max(last - first, 0)
-    for (unseen, marked), run in groupby(zip(part, marks, strict=True), lambda one: (_unseen(one[0]), one[1])):
+    for (unseen, marked), run in groupby(zip(part, marks, strict=True), lambda pair: (_unseen(pair[0]), pair[1])):
         shown = [char for char, _ in run]
         if not unseen:
             yield Piece("".join(shown), "", bool(marked))
@@ -57,7 +57,7 @@ def pieces(text: str, spans: Sequence[Span] = (), start: int = 0, end: int | Non
 
 def visible(text: str) -> str:
     """A text in one string, unseen characters as ⟨U+202E⟩."""
-    return text if text.isascii() and text.isprintable() else "".join(map(_told, pieces(text)))
+    return text if text.isascii() and text.isprintable() else "".join(map(_as_text, pieces(text)))
 
 
 def in_line(text: str) -> str:
@@ -68,7 +68,7 @@ def in_line(text: str) -> str:
 def marked(text: str, spans: Sequence[Span]) -> str:
     """As `visible`, with what is in these ranges between ⟦ and ⟧."""
     runs = groupby(pieces(text, spans), lambda piece: piece.marked)
-    parts = [(mark, "".join(map(_told, run))) for mark, run in runs]
+    parts = [(mark, "".join(map(_as_text, run))) for mark, run in runs]
     return "".join(f"⟦{part}⟧" if mark else part for mark, part in parts)
 
 
@@ -77,7 +77,7 @@ def cut(text: str, length: int) -> str:
     return text if len(text) <= length else f"{text[:length]}… ({len(text) - length:,} more characters)"
 
 
-def _told(piece: Piece) -> str:
+def _as_text(piece: Piece) -> str:
     return f"⟨{piece.text}⟩" if piece.meaning else piece.text
 
 

@@ -1,0 +1,94 @@
+"""Acting on suspicion: what is said of each document, and what a policy does with those above a threshold."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from ragguard.calibration import Calibration
+from ragguard.defenses.base import Judgement
+from ragguard.defenses.saved import Policy
+from ragguard.errors import DefenseError
+from ragguard.evidence import EvidenceBuilder, WholePlan
+from ragguard.evidence.memory_store import MemoryStore
+from ragguard.protocols import Encoder
+from ragguard.signals import Candidates, Scores, Signal
+from ragguard.text import without
+from ragguard.types import Hit, Vectors
+
+TOLD = 0.7
+"""Signals with this share of a document's suspicion are named, and always the largest: a quarter or more of its fourth power."""
+
+
+class Acting:
+    """Judgements of what is more suspicious than a threshold, and of what is not. Safe to use from many threads."""
+
+    def __init__(
+        self, encoder: Encoder, signals: Sequence[Signal], calibration: Calibration, threshold: float, policy: Policy
+    ) -> None:
+        """Bind a policy.
+
+        Args:
+            encoder: Embeds what is left of sanitised documents.
+            signals: Those of the calibration.
+            calibration: What is usual for them.
+            threshold: The suspicion above which a document is acted upon.
+            policy: What is done with it.
+        """
+        self._signals, self._calibration, self._threshold, self._policy = tuple(signals), calibration, threshold, policy
+        self._rest = EvidenceBuilder(encoder, WholePlan(), MemoryStore())
+
+    def __call__(
+        self, hits: Sequence[Hit], vector: Vectors, candidates: Candidates, scores: Mapping[str, Scores], suspicions: Scores
+    ) -> list[Judgement]:
+        """Act on what is suspicious; what is not keeps its order.
+
+        Args:
+            hits: The candidates, best first.
+            vector: The query's, shape (d,).
+            candidates: The same candidates as the signals see them.
+            scores: Of each signal by name, shape (candidates,).
+            suspicions: Of the candidates, shape (candidates,).
+
+        Raises:
+            DefenseError: If something is suspicious and the policy is to raise.
+        """
+        by_hit = [dict(zip(scores, row, strict=True)) for row in zip(*(each.tolist() for each in scores.values()), strict=True)]
+        judged = [
+            self._judgement(i, hits[i], suspicion, by_hit[i], candidates) for i, suspicion in enumerate(suspicions.tolist())
+        ]
+        guilty = [i for i, judgement in enumerate(judged) if (judgement.suspicion or 0) > self._threshold]
+        if guilty and self._policy == "raise":
+            raise DefenseError("; ".join(f"document {hits[i].document.id!r}: {judged[i].reason}" for i in guilty))
+        return self._ranked(judged, guilty, hits, vector)
+
+    def _judgement(self, i: int, hit: Hit, suspicion: float, scores: Mapping[str, float], candidates: Candidates) -> Judgement:
+        numbers = {**scores, "p_value": self._calibration.p_value(suspicion)}
+        if suspicion <= self._threshold:
+            queries, share = self._calibration.asked, numbers["p_value"]
+            reason = f"Nothing unusual: {share:.0%} of {queries} have a document as suspicious in their results."
+            return Judgement(i, hit.score, reason, signals=numbers, suspicion=suspicion)
+        scales = self._calibration.scales
+        standard = {name: (scores[name] - scales[name].typical) / scales[name].unit for name in (s.name for s in self._signals)}
+        least = min(TOLD * suspicion, max(standard.values()))
+        over = sorted((signal for signal in self._signals if standard[signal.name] >= least), key=lambda s: -standard[s.name])
+        meanings = " and ".join(
+            f"{signal.meaning} (p = {scales[signal.name].p_value(scores[signal.name]):.2g})" for signal in over
+        )
+        spans = next((spans for signal in over if (spans := signal.spans(candidates, i))), ())
+        note = f" Calibrated on {self._calibration.asked}: no guarantee." if self._calibration.derived else ""
+        drop = self._policy in ("drop", "raise")
+        return Judgement(i, hit.score, f"The document {meanings}.{note}", drop, numbers, spans, suspicion)
+
+    def _ranked(self, judged: list[Judgement], guilty: Sequence[int], hits: Sequence[Hit], vector: Vectors) -> list[Judgement]:
+        if not guilty or self._policy in ("drop", "flag"):
+            return judged
+        behind = min(hit.score for hit in hits) - 1.0
+        scores = dict.fromkeys(guilty, behind)
+        if self._policy == "sanitise":
+            rest = {i: without(hits[i].document.text, judged[i].spans) for i in guilty if judged[i].spans}
+            rest = {i: text for i, text in rest.items() if text}
+            for (i, _), evidence in zip(rest.items(), self._rest.get(list(rest.values())), strict=True):
+                scores[i] = min(float(evidence.vectors[0] @ vector), hits[i].score)
+        moved = [replace(judgement, score=scores.get(judgement.position, judgement.score)) for judgement in judged]
+        return sorted(moved, key=lambda judgement: -judgement.score)
