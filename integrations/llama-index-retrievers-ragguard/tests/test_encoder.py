@@ -14,18 +14,13 @@ from ragguard.protocols import Encoder
 TEXTS = ["The tower is 300 metres tall.", "Bonds fell on Friday.", "Bees dance to tell where flowers are."] * 5
 
 
-@pytest.fixture(scope="module")
-def encoder() -> SentenceTransformerEncoder:
-    return SentenceTransformerEncoder.offline(progress=False)
-
-
 def test_an_embedding_model_is_an_encoder(encoder: SentenceTransformerEncoder) -> None:
-    made = EmbeddingEncoder(EncoderEmbedding(encoder), longest=8000)
-    assert isinstance(made, Encoder)
-    assert made.dimension == encoder.dimension
-    np.testing.assert_allclose(made.encode_document(TEXTS), encoder.encode_document(TEXTS), atol=1e-5)
-    np.testing.assert_allclose(made.encode_query(TEXTS[:2]), encoder.encode_query(TEXTS[:2]), atol=1e-5)
-    assert made.name == EmbeddingEncoder(EncoderEmbedding(encoder), longest=8000).name
+    adapted = EmbeddingEncoder(EncoderEmbedding(encoder), longest=8000)
+    assert isinstance(adapted, Encoder)
+    assert adapted.dimension == encoder.dimension
+    np.testing.assert_allclose(adapted.encode_document(TEXTS), encoder.encode_document(TEXTS), atol=1e-5)
+    np.testing.assert_allclose(adapted.encode_query(TEXTS[:2]), encoder.encode_query(TEXTS[:2]), atol=1e-5)
+    assert adapted.name == EmbeddingEncoder(EncoderEmbedding(encoder), longest=8000).name
     assert EmbeddingEncoder(EncoderEmbedding(encoder), name="mine, version 2", longest=500).name == "mine, version 2:500"
 
 

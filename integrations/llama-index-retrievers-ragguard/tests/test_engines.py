@@ -160,6 +160,6 @@ def test_an_evaluation_of_a_data_set_and_of_the_postprocessor(index: VectorStore
         retriever=index.as_retriever(similarity_top_k=4),
         node_postprocessors=[RAGGuardPostprocessor(DEFENSES, top_k=2)],
     )
-    asked = {QUESTION: ["answer"], "How do bees dance to tell of flowers?": ["bees"]}
-    results = [asyncio.run(evaluator.aevaluate(query, ids)) for query, ids in asked.items()]
-    assert [one.metric_vals_dict for one in results] == [{"hit_rate": 1.0, "mrr": 1.0, "precision": 0.5}] * 2
+    expected = {QUESTION: ["answer"], "How do bees dance to tell of flowers?": ["bees"]}
+    results = [asyncio.run(evaluator.aevaluate(query, ids)) for query, ids in expected.items()]
+    assert [result.metric_vals_dict for result in results] == [{"hit_rate": 1.0, "mrr": 1.0, "precision": 0.5}] * 2

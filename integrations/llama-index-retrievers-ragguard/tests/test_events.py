@@ -41,10 +41,10 @@ class Listener(BaseEventHandler):
 
 @pytest.fixture
 def listener() -> Iterator[Listener]:
-    root, made = get_dispatcher(), Listener()
-    root.add_event_handler(made)
-    yield made
-    root.event_handlers.remove(made)
+    root, handler = get_dispatcher(), Listener()
+    root.add_event_handler(handler)
+    yield handler
+    root.event_handlers.remove(handler)
 
 
 ENCODER = WordHashEncoder()
@@ -53,8 +53,8 @@ DEFENSES = [RAGPart(ENCODER), RAGMask(ENCODER, m=5), SourceQuota(1)]
 
 @pytest.fixture(scope="module")
 def nodes() -> list[NodeWithScore]:
-    made = [TextNode(id_=one.id, text=one.text, metadata=dict(one.metadata)) for one in DOCUMENTS]
-    return [NodeWithScore(node=node, score=1 - i / 10) for i, node in enumerate(made)]
+    unscored = [TextNode(id_=known.id, text=known.text, metadata=dict(known.metadata)) for known in DOCUMENTS]
+    return [NodeWithScore(node=node, score=1 - i / 10) for i, node in enumerate(unscored)]
 
 
 @pytest.fixture(scope="module")
@@ -73,10 +73,12 @@ def test_one_event_a_query_says_what_was_removed_and_why(retriever: RAGGuardRetr
     assert 0 < first.seconds < 60
     assert not first.degraded
     result = retriever.explain(QUERY)
-    acted = [(one.document_id, one.defense, one.action, one.reason) for one in result.verdicts if one.action != "keep"]
+    acted = [verdict for verdict in result.verdicts if verdict.action != "keep"]
     assert acted
-    assert [(one.node_id, one.defense, one.action, one.reason) for one in first.removed] == acted
-    assert all(one.signals for one in first.removed)
+    assert [(removed.node_id, removed.defense, removed.action, removed.reason) for removed in first.removed] == [
+        (verdict.document_id, verdict.defense, verdict.action, verdict.reason) for verdict in acted
+    ]
+    assert all(removed.signals for removed in first.removed)
 
 
 def test_the_event_lies_in_the_span_of_who_asked(retriever: RAGGuardRetriever, listener: Listener) -> None:
@@ -93,15 +95,15 @@ def test_no_text_by_default_and_texts_where_they_are_wanted(nodes: list[NodeWith
     for texts in (False, True):
         RAGGuardPostprocessor(DEFENSES, top_k=1, texts_in_events=texts).postprocess_nodes(nodes, query_str=QUERY)
     without, with_them = listener.guards
-    told = without.model_dump_json().lower()
+    sent = without.model_dump_json().lower()
     for text in (QUERY, *(document.text for document in DOCUMENTS)):
-        found = text.lower().split()
-        assert not any(" ".join(found[i : i + 3]) in told for i in range(len(found) - 2))
+        words = text.lower().split()
+        assert not any(" ".join(words[i : i + 3]) in sent for i in range(len(words) - 2))
     assert without.query is None
     assert with_them.query == QUERY
     by_id = {document.id: document.text for document in DOCUMENTS}
     assert with_them.removed
-    assert all(one.text and by_id[one.node_id] in one.text for one in with_them.removed)
+    assert all(removed.text and by_id[removed.node_id] in removed.text for removed in with_them.removed)
 
 
 def test_a_defense_that_did_not_run_is_told(nodes: list[NodeWithScore], listener: Listener) -> None:
@@ -143,8 +145,8 @@ def _root(name: str, parents: dict[str, str | None]) -> str:
 
 
 def test_observers_are_told_once_a_query_whatever_the_readings(nodes: Sequence[NodeWithScore]) -> None:
-    told: list[Decision] = []
-    observers = Observers([told.append])
+    decisions: list[Decision] = []
+    observers = Observers([decisions.append])
     hidden = TextNode(id_="hidden", text="What the embedding does not see.", excluded_embed_metadata_keys=["note"])
     hidden.metadata["note"] = "Only the reader does."
     index = VectorStoreIndex([*(item.node for item in nodes), hidden], embed_model=EncoderEmbedding(ENCODER))
@@ -154,14 +156,14 @@ def test_observers_are_told_once_a_query_whatever_the_readings(nodes: Sequence[N
     processor = RAGGuardPostprocessor(DEFENSES, top_k=2, observers=observers)
     processor.postprocess_nodes(list(nodes), query_str=QUERY)
     assert observers.flush()
-    assert [one.outcome for one in told] == ["answered"] * 3
-    assert told[0].result is not None
-    assert [hit.document.id for hit in told[0].result.kept] == kept
-    assert [stage.name for stage in told[0].stages] == ["judging"]
+    assert [decision.outcome for decision in decisions] == ["answered"] * 3
+    assert decisions[0].result is not None
+    assert [hit.document.id for hit in decisions[0].result.kept] == kept
+    assert [stage.name for stage in decisions[0].stages] == ["judging"]
     again = RAGGuardPostprocessor.from_dict(processor.to_dict(), defenses=DEFENSES, observers=observers)
     again.postprocess_nodes(list(nodes), query_str=QUERY)
     assert observers.flush()
-    assert len(told) == 4
+    assert len(decisions) == 4
 
 
 def test_observers_are_told_of_a_query_that_failed(nodes: Sequence[NodeWithScore]) -> None:
@@ -171,10 +173,10 @@ def test_observers_are_told_of_a_query_that_failed(nodes: Sequence[NodeWithScore
         def judge(self, query: str, hits: Sequence[Hit], k: int) -> list[Judgement]:
             raise ZeroDivisionError(hits[0].document.text)
 
-    told: list[Decision] = []
-    observers = Observers([told.append])
+    decisions: list[Decision] = []
+    observers = Observers([decisions.append])
     processor = RAGGuardPostprocessor([Failing()], observers=observers)
     with pytest.raises(DefenseError):
         processor.postprocess_nodes(list(nodes), query_str=QUERY)
     assert observers.flush()
-    assert [one.outcome for one in told] == ["DefenseError"]
+    assert [decision.outcome for decision in decisions] == ["DefenseError"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -19,26 +18,12 @@ from ragguard.errors import InvalidInputError
 from ragguard.evidence.memory_store import MemoryStore
 from ragguard.evidence.sql_store import SQLStore
 from ragguard.testing import DOCUMENTS, QUERY, WordHashEncoder
-from ragguard.types import Vectors
 
-
-class Counting(WordHashEncoder):
-    """Counts the pieces of documents that it embeds."""
-
-    def __init__(self, pause: float = 0.0) -> None:
-        self.pieces, self.pause = 0, pause
-
-    def encode_document(self, texts: Sequence[str]) -> Vectors:
-        self.pieces += len(texts)
-        time.sleep(self.pause)
-        return super().encode_document(texts)
-
-    def encode_query(self, texts: Sequence[str]) -> Vectors:
-        return super().encode_document(texts)
+from .support import Counting
 
 
 def documents() -> list[Document]:
-    return [Document(id_=one.id, text=one.text, metadata=dict(one.metadata)) for one in DOCUMENTS]
+    return [Document(id_=known.id, text=known.text, metadata=dict(known.metadata)) for known in DOCUMENTS]
 
 
 def pipeline(preparation: RAGGuardPreparation, cache: IngestionCache | None = None) -> IngestionPipeline:

@@ -41,10 +41,10 @@ class NoMeaning:
     name, dimension = "no-meaning", SIZE
 
     def __init__(self) -> None:
-        self.asked = 0
+        self.texts = 0
 
     def encode_document(self, texts: Sequence[str]) -> Vectors:
-        self.asked += len(texts)
+        self.texts += len(texts)
         return self.encode_query(texts)
 
     def encode_query(self, texts: Sequence[str]) -> Vectors:
@@ -76,7 +76,7 @@ def ask(index: VectorStoreIndex, query: str, k: int = 3, **options: Any) -> list
     return RAGGuardRetriever(inner, [KEEPS_ORDER], top_k=4 * k).retrieve(query)
 
 
-def found(nodes: list[NodeWithScore]) -> list[str]:
+def contents(nodes: list[NodeWithScore]) -> list[str]:
     return [item.node.get_content() for item in nodes]
 
 
@@ -118,16 +118,16 @@ def prepared_evidence(new: NewStore) -> str:
     store = new(SIZE)
     nodes = [node(i, metadata={"title": f"T {i}", "page": i}, excluded_embed_metadata_keys=["page"]) for i in range(5)]
     IngestionPipeline(transformations=[RAGGuardPreparation(defenses)]).run(nodes=nodes)
-    before = encoder.asked
+    before = encoder.texts
     RAGGuardRetriever(over(store, [*nodes]).as_retriever(similarity_top_k=5), defenses).retrieve("x")
-    return "found" if encoder.asked == before > 0 else "computed again"
+    return "found" if encoder.texts == before > 0 else "computed again"
 
 
 POINTER = IndexNode(id_=node(1).node_id, text="Pointer.", index_id="x", obj=node(2, "What it points to."))
 
 
 def followed(index: VectorStoreIndex) -> str:
-    texts = found(ask(index, "Pointer.", 2))
+    texts = contents(ask(index, "Pointer.", 2))
     if "What it points to." not in texts:
         return "lost"
     return "followed" if node(3).text in texts else "followed, other nodes not found"
@@ -158,15 +158,15 @@ def scores(new: NewStore) -> str:
 def filters(new: NewStore) -> str:
     nodes = [node(i, metadata={"group": f"g{i % 3}", "page": i}) for i in range(12)]
     index = over(new(SIZE), [*nodes])
-    asked = {
+    filtered = {
         "=": (MetadataFilter(key="group", value="g1"), {1, 4, 7, 10}),
         ">=": (MetadataFilter(key="page", value=9, operator=FilterOperator.GTE), {9, 10, 11}),
         "in": (MetadataFilter(key="group", value=["g0", "g1"], operator=FilterOperator.IN), {0, 1, 3, 4, 6, 7, 9, 10}),
     }
     works = [
         name
-        for name, (one, pages) in asked.items()
-        if {item.node.metadata["page"] for item in ask(index, "x", 12, filters=MetadataFilters(filters=[one]))} == pages
+        for name, (condition, pages) in filtered.items()
+        if {item.node.metadata["page"] for item in ask(index, "x", 12, filters=MetadataFilters(filters=[condition]))} == pages
     ]
     return " ".join(works)
 
@@ -175,7 +175,7 @@ def hybrid_search(new: NewStore) -> str:
     """Whether a word is found that the embedding knows nothing of."""
     nodes = [node(i) for i in range(30)] + [node(40, "A zebra crossed the road.")]
     items = ask(over(new(SIZE), [*nodes]), "zebra", 2, vector_store_query_mode=VectorStoreQueryMode.HYBRID)
-    words = any("zebra" in text for text in found(items))
+    words = any("zebra" in text for text in contents(items))
     return "dense alone" if not words else "yes" if len(items) <= 2 else "yes, more than k"
 
 
@@ -183,7 +183,7 @@ def deleted_node(new: NewStore) -> str:
     nodes = [node(i) for i in range(5)]
     index = over(new(SIZE), [*nodes])
     index.delete_nodes([nodes[2].node_id], delete_from_docstore=True)
-    return "gone" if sorted(found(ask(index, "x", 9))) == sorted(nodes[i].text for i in (0, 1, 3, 4)) else "stays"
+    return "gone" if sorted(contents(ask(index, "x", 9))) == sorted(nodes[i].text for i in (0, 1, 3, 4)) else "stays"
 
 
 def documents() -> list[Document]:
@@ -193,13 +193,13 @@ def documents() -> list[Document]:
 def deleted_document(new: NewStore) -> str:
     index = VectorStoreIndex.from_documents(documents(), StorageContext.from_defaults(vector_store=new(SIZE)), embed_model=MODEL)
     index.delete_ref_doc(documents()[1].doc_id, delete_from_docstore=True)
-    return "gone" if sorted(found(ask(index, "x", 9))) == [f"Document number {i}." for i in (0, 2, 3)] else "stays"
+    return "gone" if sorted(contents(ask(index, "x", 9))) == [f"Document number {i}." for i in (0, 2, 3)] else "stays"
 
 
 def updated_document(new: NewStore) -> str:
     index = VectorStoreIndex.from_documents(documents(), StorageContext.from_defaults(vector_store=new(SIZE)), embed_model=MODEL)
     index.update_ref_doc(Document(id_=documents()[1].doc_id, text="Another text."))
-    texts = sorted(found(ask(index, "x", 9)))
+    texts = sorted(contents(ask(index, "x", 9)))
     return "replaced" if texts == ["Another text.", *(f"Document number {i}." for i in (0, 2, 3))] else "wrong"
 
 
@@ -223,7 +223,7 @@ def asynchronous(new: NewStore) -> str:
     index = over(new(SIZE), [node(i) for i in range(4)])
     guarded = RAGGuardRetriever(index.as_retriever(similarity_top_k=2), [KEEPS_ORDER])
     assert guarded.retrieve("x")
-    return "yes" if found(asyncio.run(guarded.aretrieve("x"))) == found(guarded.retrieve("x")) else "other results"
+    return "yes" if contents(asyncio.run(guarded.aretrieve("x"))) == contents(guarded.retrieve("x")) else "other results"
 
 
 def empty_store(new: NewStore) -> str:
@@ -277,7 +277,7 @@ def seen(name: str, new: NewStore) -> str:
         return "error"
 
 
-def told(store_name: str) -> dict[str, str]:
+def documented(store_name: str) -> dict[str, str]:
     """A column of the table."""
     rows = [
         [cell.strip() for cell in line.strip("|\n").split("|")] for line in PAGE.read_text().splitlines() if line.startswith("|")
@@ -287,4 +287,4 @@ def told(store_name: str) -> dict[str, str]:
 
 
 def test_the_table_says_what_is_seen(store_name: str, new_store: NewStore) -> None:
-    assert {name: seen(name, new_store) for name in FACTS} == told(store_name)
+    assert {name: seen(name, new_store) for name in FACTS} == documented(store_name)

@@ -20,7 +20,8 @@ from ragguard.errors import DeadlineExceededError, RetrieverError
 from ragguard.protocols import Defense
 from ragguard.retriever import GuardPolicy
 from ragguard.testing import WordHashEncoder
-from ragguard.types import Vectors
+
+from .support import Counting
 
 NewStore = Callable[[int], BasePydanticVectorStore]
 
@@ -32,17 +33,6 @@ JUNK = "Sourdough rises by wild yeast; bakers feed it daily and hold back some f
 NO_FILTERS = ("FaissVectorStore", "FaissMapVectorStore")
 NO_ASYNC = ("QdrantVectorStore",)
 """In memory; docs/stores.md."""
-
-
-class Counting(WordHashEncoder):
-    asked = 0
-
-    def encode_document(self, texts: Sequence[str]) -> Vectors:
-        self.asked += len(texts)
-        return super().encode_document(texts)
-
-    def encode_query(self, texts: Sequence[str]) -> Vectors:
-        return super().encode_document(texts)
 
 
 ENCODER = WordHashEncoder()
@@ -79,8 +69,9 @@ POISONOUS = {POISON.node_id, NESTED.node_id}
 def index(new_store: NewStore) -> VectorStoreIndex:
     store = new_store(WordHashEncoder.dimension)
     context = StorageContext.from_defaults(vector_store=store)
-    made = VectorStoreIndex([*thousand(), POISON, POINTER.model_copy()], storage_context=context, embed_model=MODEL)
-    return VectorStoreIndex.from_vector_store(store, embed_model=MODEL) if store.stores_text else made  # as another process does
+    filled = VectorStoreIndex([*thousand(), POISON, POINTER.model_copy()], storage_context=context, embed_model=MODEL)
+    # as another process does, where the store keeps texts
+    return VectorStoreIndex.from_vector_store(store, embed_model=MODEL) if store.stores_text else filled
 
 
 def guarded(index: VectorStoreIndex, defenses: Sequence[Defense], top_k: int = 3, **options: Any) -> RAGGuardRetriever:
@@ -110,10 +101,10 @@ def test_evidence_of_a_thousand_nodes_is_ready_when_they_are_retrieved(index: Ve
     encoder = Counting()
     defenses = [RAGPart(encoder)]
     RAGGuardPreparation(defenses)([*thousand(), POISON, NESTED])
-    ready = encoder.asked
+    ready = encoder.pieces
     assert ready >= 5000
     guarded(index, defenses).retrieve(QUESTION)
-    assert encoder.asked == ready
+    assert encoder.pieces == ready
 
 
 def test_filters_hold_for_all_that_is_judged(index: VectorStoreIndex, store_name: str) -> None:
@@ -166,10 +157,10 @@ def test_distances_keep_the_order_of_the_store() -> None:
     store = FaissVectorStore(faiss.IndexFlatL2(WordHashEncoder.dimension))
     nodes = thousand()[:50]
     index = VectorStoreIndex(nodes, storage_context=StorageContext.from_defaults(vector_store=store), embed_model=MODEL)
-    found = index.as_retriever(similarity_top_k=5).retrieve(nodes[7].text)
-    assert [item.score for item in found] == sorted(item.score or 0 for item in found)  # the best has the lowest
+    nearest = index.as_retriever(similarity_top_k=5).retrieve(nodes[7].text)
+    assert [item.score for item in nearest] == sorted(item.score or 0 for item in nearest)  # the best has the lowest
     kept = RAGGuardRetriever(index.as_retriever(similarity_top_k=5), [SourceQuota(9)]).retrieve(nodes[7].text)
-    assert ids(kept) == ids(found)
+    assert ids(kept) == ids(nearest)
     assert [item.score for item in kept] == [1, 1 / 2, 1 / 3, 1 / 4, 1 / 5]
 
 

@@ -47,11 +47,6 @@ TEXTS = [
 ]
 
 
-@pytest.fixture(scope="module")
-def encoder() -> SentenceTransformerEncoder:
-    return SentenceTransformerEncoder.offline(progress=False)
-
-
 class Banned(BaseDefense):
     """Drops whatever says BANNED: makes visible what was judged and what was not."""
 
@@ -80,15 +75,15 @@ def test_a_poisoned_document_does_not_leave_the_pipeline(encoder: SentenceTransf
     pipeline.add_component("guard", RAGGuard.of([RAGMask(encoder)], top_k=2))
     pipeline.connect("embedder.embedding", "retriever.query_embedding")
     pipeline.connect("retriever.documents", "guard.documents")
-    asked = {"embedder": {"query": QUESTION}, "guard": {"query": QUESTION}}
+    inputs = {"embedder": {"query": QUESTION}, "guard": {"query": QUESTION}}
     shown = {"retriever"}
-    for found in (pipeline.run(asked, shown), asyncio.run(pipeline.run_async(asked, shown))):
-        assert "d4" in [document.id for document in found["retriever"]["documents"][:2]]
-        kept = found["guard"]["documents"]
+    for outputs in (pipeline.run(inputs, shown), asyncio.run(pipeline.run_async(inputs, shown))):
+        assert "d4" in [document.id for document in outputs["retriever"]["documents"][:2]]
+        kept = outputs["guard"]["documents"]
         assert [document.id for document in kept] == ["d0", "d1"]
         assert kept[0].meta[KEY]["verdicts"][0]["action"] == "keep"
         json.dumps(kept[0].meta)
-    assert [hit.document.id for hit in guard.explain(QUESTION, found["retriever"]["documents"]).lost] == ["d4"]
+    assert [hit.document.id for hit in guard.explain(QUESTION, outputs["retriever"]["documents"]).lost] == ["d4"]
     assert store.filter_documents()[0].meta == {}  # the store's own documents stay as they are
 
 
@@ -102,20 +97,20 @@ def test_made_from_files_it_is_written_and_read_with_its_pipeline(tmp_path: Path
     lines = [json.dumps({"_id": document.id, "text": document.text}) for document in documents]
     (tmp_path / "corpus.jsonl").write_text("\n".join(lines), encoding="utf-8")
     pipeline = Pipeline()
-    made = RAGGuard(
+    guard = RAGGuard(
         str(tmp_path / "guard.json"), str(tmp_path / "corpus.jsonl"), quota=1, top_k=2, audit=str(tmp_path / "audit.jsonl")
     )
-    pipeline.add_component("guard", made)
+    pipeline.add_component("guard", guard)
     again = Pipeline.loads(pipeline.dumps())
     given = [Document(id="a", content=TEXTS[0], meta={"source": "s"}), Document(id="b", content=TEXTS[1], meta={"source": "s"})]
-    asked = {"guard": {"query": QUESTION, "documents": given}}
-    assert [document.id for document in asyncio.run(again.run_async(asked))["guard"]["documents"]] == ["a"]
-    assert [document.id for document in again.run(asked)["guard"]["documents"]] == ["a"]
-    assert RAGGuard.from_dict(made.to_dict()).to_dict() == made.to_dict()
+    inputs = {"guard": {"query": QUESTION, "documents": given}}
+    assert [document.id for document in asyncio.run(again.run_async(inputs))["guard"]["documents"]] == ["a"]
+    assert [document.id for document in again.run(inputs)["guard"]["documents"]] == ["a"]
+    assert RAGGuard.from_dict(guard.to_dict()).to_dict() == guard.to_dict()
     end = time.monotonic() + 10
     while len((tmp_path / "audit.jsonl").read_text().splitlines()) < 2 and time.monotonic() < end:
         time.sleep(0.01)
-    assert [one.removed for one in read([tmp_path / "audit.jsonl"]) if isinstance(one, Record)] == [("b",), ("b",)]
+    assert [record.removed for record in read([tmp_path / "audit.jsonl"]) if isinstance(record, Record)] == [("b",), ("b",)]
     missing = RAGGuard(str(tmp_path / "none.json"), str(tmp_path / "corpus.jsonl"))
     with pytest.raises(InvalidInputError, match=r"none\.json"):
         missing.warm_up()
@@ -137,18 +132,20 @@ def test_what_is_returned_is_what_was_judged() -> None:
     (unscored,) = guard.run("query", [Document(id="d", content="no score")])["documents"]
     assert unscored.score is None
     assert guard.run("query", []) == {"documents": []}
-    assert [one.id for one in guard.run("query", [Document(id="d", content="d"), only], top_k=2)["documents"]] == ["d", "c"]
+    both = guard.run("query", [Document(id="d", content="d"), only], top_k=2)["documents"]
+    assert [document.id for document in both] == ["d", "c"]
 
 
 def test_observers_are_told_what_became_of_each_query() -> None:
-    told: list[Decision] = []
-    observers = Observers([told.append])
+    decisions: list[Decision] = []
+    observers = Observers([decisions.append])
     guard = RAGGuard.of([Banned()], observers=observers)
     given = [Document(id="a", content="BANNED"), Document(id="b", content="fine")]
     guard.run("query", given)
     asyncio.run(guard.run_async("query", given))
     assert observers.flush()
-    assert [[hit.document.id for hit in one.result.removed] for one in told if one.result] == [["a"], ["a"]]
+    results = [decision.result for decision in decisions if decision.result]
+    assert [[hit.document.id for hit in result.removed] for result in results] == [["a"], ["a"]]
 
 
 def test_scores_that_do_not_fall_are_no_order() -> None:
@@ -159,7 +156,7 @@ def test_scores_that_do_not_fall_are_no_order() -> None:
     ]
     for given in (joined, joined[:2]):
         kept = RAGGuard.of([Banned(), SourceQuota(2)]).run("query", given)["documents"]
-        assert [(one.id, one.score) for one in kept] == [("a", 0.2), ("b", 17.0)]
+        assert [(document.id, document.score) for document in kept] == [("a", 0.2), ("b", 17.0)]
 
 
 def test_bad_input_is_a_typed_error() -> None:
@@ -181,10 +178,10 @@ def test_in_a_pipeline_errors_are_haystacks_own_and_name_the_cause() -> None:
     pipeline.add_component("guard", RAGGuard.of([Banned()]))
     two_texts = [Document(id="a", content="x"), Document(id="a", content="y")]
     for given in (None, "text", two_texts):
-        asked = {"guard": {"query": "query", "documents": given}}
-        for run in (pipeline.run, lambda asked: asyncio.run(pipeline.run_async(asked))):
+        inputs = {"guard": {"query": "query", "documents": given}}
+        for run in (pipeline.run, lambda inputs: asyncio.run(pipeline.run_async(inputs))):
             with pytest.raises(PipelineRuntimeError, match="'guard'") as caught:
-                run(asked)
+                run(inputs)
             assert isinstance(caught.value.__cause__, RetrieverError)
 
 
@@ -198,7 +195,7 @@ def test_odd_documents_are_judged_or_left_out() -> None:
         *[Document(content=f"text {i}") for i in range(50)],  # more than anyone asked for
     ]
     kept = RAGGuard.of([Banned(), SourceQuota(3)], top_k=2).run("query", given)["documents"]
-    assert [one.content for one in kept] == ["twin", "named by its content"]
+    assert [document.content for document in kept] == ["twin", "named by its content"]
     assert {key: value for key, value in kept[0].meta.items() if key != KEY} == odd
     for query in ("", " ", None):
         with pytest.raises(InvalidInputError, match="no text"):
@@ -234,12 +231,12 @@ def test_an_embedder_of_another_model_is_refused(encoder: SentenceTransformerEnc
     retriever = InMemoryEmbeddingRetriever(store)
 
     def search(dimension: int) -> Search:
-        def found(query: str, k: int) -> list[Document]:
+        def nearest(query: str, k: int) -> list[Document]:
             vector = encoder.encode_query([query])[0][:dimension].tolist()
             documents: list[Document] = retriever.run(query_embedding=vector, top_k=k)["documents"]
             return documents
 
-        return Search(found)
+        return Search(nearest)
 
     queries = [" ".join(text.split()[i : i + 4]) for text in TEXTS for i in range(0, 12, 3)]
     require_same_model(encoder, search(384), queries)
@@ -254,17 +251,18 @@ class TestSearchContract(RetrieverContract):
 
     def make_retriever(self, documents: Sequence[types.Document]) -> Retriever:
         words, store = WordHashEncoder(), InMemoryDocumentStore()
-        vectors = words.encode_document([one.text for one in documents]).tolist()
+        vectors = words.encode_document([known.text for known in documents]).tolist()
         given = [
-            Document(id=one.id, content=one.text, meta=dict(one.metadata), embedding=vector)
-            for one, vector in zip(documents, vectors, strict=True)
+            Document(id=known.id, content=known.text, meta=dict(known.metadata), embedding=vector)
+            for known, vector in zip(documents, vectors, strict=True)
         ]
         store.write_documents(given)
         retriever = InMemoryEmbeddingRetriever(store)
 
         def guarded(query: str, k: int) -> list[Document]:
-            found = retriever.run(query_embedding=words.encode_query([query])[0].tolist(), top_k=k)["documents"]
-            kept: list[Document] = RAGGuard.of([Banned()], top_k=k).run(query, found)["documents"]
-            return [replace(one, meta={key: value for key, value in one.meta.items() if key != KEY}) for one in kept]
+            candidates = retriever.run(query_embedding=words.encode_query([query])[0].tolist(), top_k=k)["documents"]
+            kept: list[Document] = RAGGuard.of([Banned()], top_k=k).run(query, candidates)["documents"]
+            metas = [{key: value for key, value in document.meta.items() if key != KEY} for document in kept]
+            return [replace(document, meta=meta) for document, meta in zip(kept, metas, strict=True)]
 
         return Search(guarded)

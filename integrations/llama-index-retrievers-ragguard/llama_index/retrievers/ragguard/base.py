@@ -10,11 +10,10 @@ from llama_index.core.indices.base import BaseIndex
 from llama_index.core.schema import BaseNode, NodeWithScore, QueryBundle, QueryType
 from llama_index.retrievers.ragguard.candidates import Candidates
 from llama_index.retrievers.ragguard.guard import NodeGuard
-from llama_index.retrievers.ragguard.nodes import guarded_nodes
 
-from ragguard.checks import positive
 from ragguard.protocols import Defense
 from ragguard.retriever import GuardPolicy
+from ragguard.retriever.adapting import depth
 from ragguard.retriever.observing import Observers
 from ragguard.types import GuardedResult
 
@@ -75,9 +74,8 @@ class RAGGuardRetriever(BaseRetriever):
             candidates: How many nodes are judged; None means the policy's `overfetch` (2) times `top_k`.
             kwargs: As for the constructor.
         """
-        policy = kwargs.get("policy") or GuardPolicy()
-        depth = policy.overfetch * positive(top_k, "top_k") if candidates is None else candidates
-        return cls(index.as_retriever(similarity_top_k=depth), defenses, top_k=top_k, **kwargs)
+        retriever = index.as_retriever(similarity_top_k=depth(top_k, candidates, kwargs.get("policy")))
+        return cls(retriever, defenses, top_k=top_k, **kwargs)
 
     def prepare(self, nodes: Sequence[BaseNode]) -> None:
         """Compute ahead of queries what judging these nodes will need: call it with what you add to the index."""
@@ -85,21 +83,17 @@ class RAGGuardRetriever(BaseRetriever):
 
     def explain(self, query: QueryType) -> GuardedResult:
         """The whole result for a query: what was kept, what was not, and every verdict."""
-        result, _ = self._judged(QueryBundle(query) if isinstance(query, str) else query)
-        return result
+        bundle = QueryBundle(query) if isinstance(query, str) else query
+        end = self._guard.end()
+        return self._guard.guard(bundle.query_str, self._candidates.find(bundle, end), end)
 
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
-        return guarded_nodes(*self._judged(query_bundle))
+        end = self._guard.end()
+        return self._guard.kept(query_bundle.query_str, self._candidates.find(query_bundle, end), end)
 
     async def _aretrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
         end = self._guard.end()
-        nodes = await self._candidates.afind(query_bundle, end)
-        return guarded_nodes(await self._guard.aguard(query_bundle.query_str, nodes, end), nodes)
-
-    def _judged(self, query_bundle: QueryBundle) -> tuple[GuardedResult, list[NodeWithScore]]:
-        end = self._guard.end()
-        nodes = self._candidates.find(query_bundle, end)
-        return self._guard.guard(query_bundle.query_str, nodes, end), nodes
+        return await self._guard.akept(query_bundle.query_str, await self._candidates.afind(query_bundle, end), end)
 
     # What `_retrieve` returns is final: following nodes after it would bring in what nobody judged.
     def _handle_recursive_retrieval(self, query_bundle: QueryBundle, nodes: list[NodeWithScore]) -> list[NodeWithScore]:  # noqa: ARG002

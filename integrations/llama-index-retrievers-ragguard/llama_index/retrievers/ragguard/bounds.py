@@ -15,10 +15,10 @@ def check() -> None:
     Raises:
         ImportError: If llama-index-core is older or newer than what is supported.
     """
-    found = version("llama-index-core")
-    if not LEAST <= tuple(int(part) for part in re.findall(r"\d+", found)[:2]) < BELOW:
+    installed = version("llama-index-core")
+    if not LEAST <= tuple(int(part) for part in re.findall(r"\d+", installed)[:2]) < BELOW:
         wanted = f"llama-index-core>={_dotted(LEAST)},<{_dotted(BELOW)}"
-        raise ImportError(f"llama-index-retrievers-ragguard needs {wanted}, not {found}: pip install '{wanted}'")
+        raise ImportError(f"llama-index-retrievers-ragguard needs {wanted}, not {installed}: pip install '{wanted}'")
 
 
 def _dotted(parts: tuple[int, int]) -> str:

@@ -15,8 +15,9 @@ from llama_index.core.schema import IndexNode, NodeWithScore, QueryBundle
 from llama_index.retrievers.ragguard.nodes import hits
 
 from ragguard.checks import positive
-from ragguard.errors import DeadlineExceededError, RAGGuardError, RetrieverError
+from ragguard.errors import DeadlineExceededError, RetrieverError
 from ragguard.retriever import deadline
+from ragguard.retriever.accounting import retriever_failed
 from ragguard.types import Hit
 
 MAX_NESTING = 16
@@ -78,7 +79,7 @@ class Candidates(BaseRetriever):
                 if not _unresolved(nodes):
                     break
         except Exception as error:
-            raise _failed(error) from error
+            raise retriever_failed(error) from error
         return _resolved(nodes)
 
     async def _aretrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
@@ -89,7 +90,7 @@ class Candidates(BaseRetriever):
                 if not _unresolved(nodes):
                     break
         except Exception as error:
-            raise _failed(error) from error
+            raise retriever_failed(error) from error
         return _resolved(nodes)
 
     async def _aretrieve_from_object(self, obj: Any, query_bundle: QueryBundle, score: float) -> list[NodeWithScore]:
@@ -145,7 +146,3 @@ def _resolved(nodes: list[NodeWithScore]) -> list[NodeWithScore]:
 
 def _too_late() -> DeadlineExceededError:
     return DeadlineExceededError("the wrapped retriever did not answer within deadline_s; raise it, or look at the store")
-
-
-def _failed(error: Exception) -> RAGGuardError:
-    return error if isinstance(error, RAGGuardError) else RetrieverError(f"the wrapped retriever failed: {error!r}")

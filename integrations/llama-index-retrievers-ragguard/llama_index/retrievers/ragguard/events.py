@@ -63,15 +63,15 @@ def tell(result: GuardedResult, seconds: float, texts: bool) -> None:
     said = {hit.document.id: hit.document.text for hit in result.candidates} if texts else {}
     removed = [
         Removed(
-            node_id=one.document_id,
-            defense=one.defense,
-            action=one.action,
-            reason=one.reason,
-            signals=one.signals,
-            text=said.get(one.document_id),
+            node_id=verdict.document_id,
+            defense=verdict.defense,
+            action=verdict.action,
+            reason=verdict.reason,
+            signals=verdict.signals,
+            text=said.get(verdict.document_id),
         )
-        for one in result.verdicts
-        if one.action != "keep"
+        for verdict in result.verdicts
+        if verdict.action != "keep"
     ]
     DISPATCHER.event(
         GuardEvent(

@@ -22,7 +22,7 @@ class RAGGuardGate(TransformComponent):
     """
 
     _gate: Gate = PrivateAttr()
-    _found: Callable[[Document, GateVerdict], None] = PrivateAttr()
+    _on_found: Callable[[Document, GateVerdict], None] = PrivateAttr()
     _own: str = PrivateAttr(default_factory=lambda: uuid4().hex)
 
     def __init__(self, gate: Gate, on_found: Callable[[Document, GateVerdict], None]) -> None:
@@ -41,7 +41,7 @@ class RAGGuardGate(TransformComponent):
                 f"expected a Gate and a function to tell what it finds, not {gate!r:.100} and {on_found!r:.100}"
             )
         super().__init__()
-        self._gate, self._found = gate, on_found
+        self._gate, self._on_found = gate, on_found
 
     @classmethod
     def class_name(cls) -> str:
@@ -69,7 +69,7 @@ class RAGGuardGate(TransformComponent):
         kept = []
         for node, judged in zip(nodes, self._gate.judge(documents), strict=True):
             if judged.verdict.action != "admit":
-                self._found(judged.document, judged.verdict)
+                self._on_found(judged.document, judged.verdict)
             if judged.verdict.action != "quarantine":
                 kept.append(node)
         return kept

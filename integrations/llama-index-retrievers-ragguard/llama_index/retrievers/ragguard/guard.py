@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from llama_index.core.schema import BaseNode, MetadataMode, NodeWithScore
 from llama_index.retrievers.ragguard.events import tell
-from llama_index.retrievers.ragguard.nodes import documents_of, hits, text_of
+from llama_index.retrievers.ragguard.nodes import documents_of, guarded_nodes, hits, text_of
 
 from ragguard.checks import positive
 from ragguard.defenses import prepare
@@ -84,21 +84,29 @@ class NodeGuard:
         end = end or self.end()
         with self._watched(query) as progress:
             with progress.stage(JUDGING):
-                results = [self._guard(end)(query, found, self._top_k) for found in _candidates(nodes)]
-            return self._told(_worst(results), progress)
+                results = [self._guard(end)(query, reading, self._top_k) for reading in _candidates(nodes)]
+            return self._announced(_worst(results), progress)
 
     async def aguard(self, query: str, nodes: Sequence[NodeWithScore], end: float | None = None) -> GuardedResult:
         """As `guard`, without blocking the event loop."""
         end = end or self.end()
         with self._watched(query) as progress:
             with progress.stage(JUDGING):
-                results = [await self._guard(end).acall(query, found, self._top_k) for found in _candidates(nodes)]
-            return self._told(_worst(results), progress)
+                results = [await self._guard(end).acall(query, reading, self._top_k) for reading in _candidates(nodes)]
+            return self._announced(_worst(results), progress)
+
+    def kept(self, query: str, nodes: Sequence[NodeWithScore], end: float | None = None) -> list[NodeWithScore]:
+        """Copies of the nodes that `guard` keeps, with their verdicts."""
+        return guarded_nodes(self.guard(query, nodes, end), nodes)
+
+    async def akept(self, query: str, nodes: Sequence[NodeWithScore], end: float | None = None) -> list[NodeWithScore]:
+        """As `kept`, without blocking the event loop."""
+        return guarded_nodes(await self.aguard(query, nodes, end), nodes)
 
     def _watched(self, query: str) -> AbstractContextManager[Progress]:
         return watched(self._observers, query, self._top_k, self._defenses, self.policy)
 
-    def _told(self, result: GuardedResult, progress: Progress) -> GuardedResult:
+    def _announced(self, result: GuardedResult, progress: Progress) -> GuardedResult:
         progress.result = result
         tell(result, progress.seconds, self._texts)
         return result
@@ -132,9 +140,9 @@ def _worst(results: Sequence[GuardedResult]) -> GuardedResult:
     if not others:
         return first
     ranks = [{hit.document.id: rank for rank, hit in enumerate((*r.kept, *r.reserve))} for r in results]
-    passed = [hit for hit in (*first.kept, *first.reserve) if all(hit.document.id in found for found in ranks)]
+    passed = [hit for hit in (*first.kept, *first.reserve) if all(hit.document.id in places for places in ranks)]
     late = [hit for hit in (*first.kept, *first.reserve) if hit not in passed]
-    passed.sort(key=lambda hit: max(found[hit.document.id] for found in ranks))
+    passed.sort(key=lambda hit: max(places[hit.document.id] for places in ranks))
     verdicts = [replace(v, reason=f"In another reading of the node: {v.reason}", spans=()) for r in others for v in r.verdicts]
     return replace(
         first,

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict
-from itertools import pairwise
 from typing import Any
 
 from llama_index.core.schema import BaseNode, IndexNode, MetadataMode, NodeWithScore
 
 from ragguard.errors import InvalidInputError, RetrieverError
+from ragguard.retriever.adapting import KEY, falling, kept_originals, ranked, report
 from ragguard.text import Canonical, canonical
 from ragguard.types import Document, GuardedResult, Hit
-
-KEY = "ragguard"
-"""Metadata key of the verdicts on a returned node; excluded from what is embedded and from what the LLM reads."""
 
 
 def documents_of(nodes: Sequence[BaseNode], mode: MetadataMode = MetadataMode.EMBED) -> list[Document]:
@@ -51,11 +47,7 @@ def hits(nodes: Sequence[NodeWithScore], mode: MetadataMode = MetadataMode.EMBED
             )
         if item.score is not None and not math.isfinite(item.score):
             raise RetrieverError(f"the wrapped retriever gave node {item.node.node_id!r} the score {item.score}")
-    scores = [item.score for item in nodes if item.score is not None]
-    if len(scores) < len(nodes) or any(better < worse for better, worse in pairwise(scores)):
-        scores = [1 / place for place in range(1, len(nodes) + 1)]
-    documents = documents_of([item.node for item in nodes], mode)
-    return [Hit(document, float(score)) for document, score in zip(documents, scores, strict=True)]
+    return ranked(documents_of([item.node for item in nodes], mode), falling([item.score for item in nodes]))
 
 
 def text_of(node: BaseNode, mode: MetadataMode) -> str:
@@ -77,8 +69,9 @@ def guarded_nodes(result: GuardedResult, nodes: Sequence[NodeWithScore]) -> list
     `text_offset` (where in that text the node's own text starts), `starts` and `origins` (as `ragguard.text.Canonical`: how
     offsets in the canonical text that was judged map to that text), and `degraded`.
     """
-    by_id = {item.node.node_id: item.node for item in reversed(nodes)}  # of two nodes with one id, the first was judged
-    return [NodeWithScore(node=_copy(by_id[hit.document.id], result), score=hit.score) for hit in result.kept]
+    originals = [item.node for item in nodes]
+    kept = kept_originals(result, [node.node_id for node in originals], originals)
+    return [NodeWithScore(node=_copy(node, result), score=hit.score) for hit, node in kept]
 
 
 def _copy(node: BaseNode, result: GuardedResult) -> BaseNode:
@@ -86,6 +79,7 @@ def _copy(node: BaseNode, result: GuardedResult) -> BaseNode:
     form = canonical(node.get_content(MetadataMode.EMBED))
     changes: dict[str, Any] = {
         "metadata": {**node.metadata, KEY: _report(node, form, result)},
+        # the verdicts are neither embedded nor read by the LLM
         "excluded_embed_metadata_keys": [*node.excluded_embed_metadata_keys, KEY],
         "excluded_llm_metadata_keys": [*node.excluded_llm_metadata_keys, KEY],
         "relationships": dict(node.relationships),
@@ -105,11 +99,10 @@ def _copy(node: BaseNode, result: GuardedResult) -> BaseNode:
 
 def _report(node: BaseNode, form: Canonical, result: GuardedResult) -> dict[str, Any]:
     return {
-        "verdicts": [asdict(verdict) for verdict in result.verdicts_on(node.node_id)],
+        **report(result, node.node_id),
         "text_offset": _text_offset(node),
         "starts": list(form.starts),
         "origins": list(form.origins),
-        "degraded": list(result.degraded),
     }
 
 

@@ -10,7 +10,6 @@ from llama_index.core.postprocessor.types import BaseNodePostprocessor
 from llama_index.core.schema import NodeWithScore, QueryBundle
 from llama_index.retrievers.ragguard.guard import NodeGuard
 from llama_index.retrievers.ragguard.live import Guarding
-from llama_index.retrievers.ragguard.nodes import guarded_nodes
 
 from ragguard.errors import InvalidInputError
 from ragguard.protocols import Defense
@@ -66,13 +65,13 @@ class RAGGuardPostprocessor(Guarding, BaseNodePostprocessor):
 
     def _postprocess_nodes(self, nodes: list[NodeWithScore], query_bundle: QueryBundle | None = None) -> list[NodeWithScore]:
         query = _query(query_bundle)
-        return guarded_nodes(self._guard.guard(query, nodes), nodes)
+        return self._guard.kept(query, nodes)
 
     async def _apostprocess_nodes(
         self, nodes: list[NodeWithScore], query_bundle: QueryBundle | None = None
     ) -> list[NodeWithScore]:
         query = _query(query_bundle)
-        return guarded_nodes(await self._guard.aguard(query, nodes), nodes)
+        return await self._guard.akept(query, nodes)
 
 
 def _query(query_bundle: QueryBundle | None) -> str:

@@ -78,9 +78,9 @@ class RAGGuard:
         Raises:
             InvalidInputError: If there are no defenses, something is not a defense, or `top_k` is below 1.
         """
-        made = cls("", "", top_k=top_k)
-        made._defenses, made._guard = tuple(defenses), Guard(defenses, policy, observers=observers)
-        return made
+        guarding = cls("", "", top_k=top_k)
+        guarding._defenses, guarding._guard = tuple(defenses), Guard(defenses, policy, observers=observers)
+        return guarding
 
     def to_dict(self) -> dict[str, Any]:
         """For YAML.
@@ -97,8 +97,8 @@ class RAGGuard:
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> RAGGuard:
         """From YAML."""
-        made: RAGGuard = default_from_dict(cls, data)
-        return made
+        restored: RAGGuard = default_from_dict(cls, data)
+        return restored
 
     def warm_up(self) -> None:
         """Read the files and load the model, once.
