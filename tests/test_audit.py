@@ -220,6 +220,12 @@ def test_another_guard_corpus_or_query_is_told(
     (one,) = records(log)
     queries = {content_hash(QUESTION): QUESTION}
     first = one.candidates[0].id
+    alone = replay(one)
+    assert (alone.depth, alone.differences, alone.changes, alone.why_not) == ("numbers", (), (), "no guard was given")
+    now = replay(one, [Quoting()], documents, queries)
+    assert now.depth == "texts"
+    assert any("it was answered, and now is not" in difference for difference in now.differences)
+    assert now.changes[0].startswith("the guard was CalibratedGuard(0.05) + SourceQuota(limit=2), and is ")
     assert replay(one, defenses, documents).why_not == "the query is not known"
     assert replay(one, defenses, {}, queries).why_not == f"document {first!r} is not in the corpus"
     changed = {**documents, first: Document(first, "Another text.")}

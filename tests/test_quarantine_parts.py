@@ -103,8 +103,18 @@ def test_keys_may_be_cut_but_not_below_eight_and_must_name_one(quarantine: Quara
     with pytest.raises(InvalidInputError, match=f"more than one text whose key begins with {KEY[:8]}; list them"):
         quarantine.show(KEY[:8])
     assert quarantine.show(KEY[:9]).key == KEY
-    with pytest.raises(StoreError, match=f"what is kept of {KEY[:8]}0+ is damaged"):  # nothing says why it is there
+    with pytest.raises(StoreError, match=rf"q\.db: what is kept of {KEY[:8]}0+ is damaged"):  # nothing says why it is there
         quarantine.show(KEY[:8] + "0" * 56)
+
+
+def test_a_text_that_is_gone_is_missed_by_its_number(quarantine: Quarantine, tmp_path: Path) -> None:
+    quarantine.hold(BAD, VERDICT)
+    engine = sa.create_engine(f"sqlite:///{tmp_path / 'q.db'}")
+    with engine.begin() as connection:
+        connection.execute(sa.delete(ENTRIES))
+    engine.dispose()
+    with pytest.raises(StoreError, match=r"q\.db: what is kept of text 1, which is gone, is damaged"):
+        quarantine.check()
 
 
 def test_a_second_defense_adds_its_say_and_the_same_one_does_not(quarantine: Quarantine) -> None:

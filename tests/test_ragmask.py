@@ -224,3 +224,7 @@ def test_what_was_prepared_is_found_in_the_store_and_remainders_are_computed_onc
     assert encoder.asked == 2 * prepared + 1
     RAGMask(encoder, m=3, group_similarity=None, store=store).prepare(documents)
     assert encoder.asked > 2 * prepared + 1
+
+
+def test_a_record_says_which_encoder_it_had(fake: WordHashEncoder) -> None:
+    assert RAGMask(fake).describe()["encoder"] == "word-hash"

@@ -279,3 +279,7 @@ def test_a_certificate_says_what_it_holds_for(fake: WordHashEncoder) -> None:
     assert [strict.certificates(n, 5)[0].bound for n in (2, 3, 4)] == [0, 0, 1]
     assert [RAGPart(fake, n=5, k=2, min_share=0.5).certificates(4, k)[0].bound for k in (3, 4)] == [1, 0]
     assert strict.certificates(3, 5)[0].statement.startswith("Nothing is certified")
+
+
+def test_a_record_says_which_encoder_it_had(fake: WordHashEncoder) -> None:
+    assert RAGPart(fake).describe()["encoder"] == "word-hash"
