@@ -34,7 +34,7 @@ check: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	for each in $(INTEGRATIONS); do (cd $$each && $(CURDIR)/$(BIN)/mypy) || exit 1; done
+	for each in $(INTEGRATIONS); do (cd $$each && MYPY_CACHE_DIR=$(CURDIR)/.mypy_cache $(CURDIR)/$(BIN)/mypy) || exit 1; done
 	$(BIN)/lint-imports
 
 docs: setup
@@ -74,7 +74,7 @@ nightly: setup
 	$(if $(LINKS),UV_FIND_LINKS=$(LINKS)) $(INSTALL) -e '.[mutation,ray,stores]' -c constraints.txt
 	$(BIN)/python -m pytest tests/test_ingest.py -k ray
 	$(BIN)/python -m pytest integrations -m heavy
-	$(BIN)/python -m pytest -m measurement
+	RAGGUARD_TEST_CACHE= $(BIN)/python -m pytest -m measurement
 	$(BIN)/python -m benchmarks.run --out out/nightly closed_form latency sql_store
 	$(BIN)/python -m benchmarks.ratios --fresh out/nightly
 	$(BIN)/python -m benchmarks.mutation --out out/nightly

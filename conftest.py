@@ -14,15 +14,17 @@ import pytest
 from ragguard.encoders import SentenceTransformerEncoder
 
 HERE = Path(__file__).parent / "tests" / "kept_embeddings"
-KEPT = Path(os.environ.get("RAGGUARD_TEST_CACHE") or Path.home() / ".cache" / "ragguard-tests")
-"""Embeddings of earlier runs; may be deleted at any time."""
+KEPT = os.environ.get("RAGGUARD_TEST_CACHE", str(Path.home() / ".cache" / "ragguard-tests"))
+"""Embeddings of earlier runs; may be deleted at any time. Empty: none are looked up."""
 
 FOLDER = "RAGGUARD_TEST_EMBEDDINGS"
 
 
 def pytest_configure() -> None:
     """Keep embeddings in this process, and in those that it starts."""
-    os.environ[FOLDER] = str(KEPT)
+    os.environ[FOLDER] = KEPT
+    if not KEPT:
+        return
     known = os.environ.get("PYTHONPATH", "")
     if str(HERE) not in known.split(os.pathsep):
         os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(HERE), known)))
@@ -36,9 +38,9 @@ def _embeddings_kept_or_not(request: pytest.FixtureRequest) -> Iterator[None]:
     if request.node.get_closest_marker("embeds") is None:
         yield
         return
-    folder = os.environ.pop(FOLDER)
+    os.environ[FOLDER] = ""
     yield
-    os.environ[FOLDER] = folder
+    os.environ[FOLDER] = KEPT
 
 
 @pytest.fixture(scope="session")

@@ -30,8 +30,7 @@ from ragguard.evaluation.cache import CachedEncoder
 from ragguard.evaluation.sources import with_sources
 from ragguard.index import DenseIndex
 from ragguard.protocols import Defense
-from ragguard.retriever import GuardedRetriever
-from ragguard.retriever.observing import Observers
+from ragguard.retriever import GuardedRetriever, Observers
 from ragguard.telemetry import OpenTelemetry, Prometheus
 from ragguard.text import content_key
 from ragguard.types import Document

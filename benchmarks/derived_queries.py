@@ -24,7 +24,7 @@ from ragguard.evaluation.files import write_whole
 from ragguard.evaluation.metrics import Row, rows
 from ragguard.evaluation.registry import OVERFETCH, Bench, build_attacks
 from ragguard.evaluation.sources import with_sources
-from ragguard.evidence.memory_store import MemoryStore
+from ragguard.evidence import MemoryStore
 from ragguard.index import DenseIndex
 from ragguard.retriever import GuardedRetriever, GuardPolicy
 

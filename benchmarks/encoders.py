@@ -14,12 +14,11 @@ import numpy as np
 from benchmarks.compare_defenses import CACHE
 from benchmarks.timing import milliseconds
 from ragguard.defenses import CalibratedGuard, RAGMask
-from ragguard.encoders import OFFLINE_MODEL, SentenceTransformerEncoder
-from ragguard.encoders.onnx import OnnxEncoder
+from ragguard.encoders import OFFLINE_MODEL, OnnxEncoder, SentenceTransformerEncoder
 from ragguard.evaluation import datasets, report
 from ragguard.evaluation.cache import CachedEncoder
 from ragguard.evaluation.sources import with_sources
-from ragguard.evidence.memory_store import MemoryStore
+from ragguard.evidence import MemoryStore
 from ragguard.index import DenseIndex
 from ragguard.protocols import Defense
 from ragguard.types import Document, Hit

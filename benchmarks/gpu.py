@@ -25,8 +25,7 @@ from ragguard.demo.scenario import DATA
 from ragguard.encoders import OFFLINE_MODEL, SentenceTransformerEncoder
 from ragguard.encoders.tokenizing import core
 from ragguard.evaluation import datasets, report
-from ragguard.evidence import EvidenceBuilder, WindowPlan
-from ragguard.evidence.memory_store import MemoryStore
+from ragguard.evidence import EvidenceBuilder, MemoryStore, WindowPlan
 from ragguard.text import windows
 
 DTYPES: dict[str, tuple[Literal["float32", "float16"], ...]] = {"cpu": ("float32",), "cuda": ("float32", "float16")}

@@ -22,8 +22,7 @@ from ragguard.evaluation import datasets, report
 from ragguard.evaluation.cache import CachedEncoder, TextCache
 from ragguard.evaluation.experiment import INGESTED, Experiment
 from ragguard.evaluation.registry import OVERFETCH, Bench, build_system
-from ragguard.evidence import EvidenceBuilder, MaskPlan
-from ragguard.evidence.memory_store import MemoryStore
+from ragguard.evidence import EvidenceBuilder, MaskPlan, MemoryStore
 from ragguard.index import DenseIndex
 from ragguard.protocols import Defense, Encoder
 from ragguard.retriever import GuardedRetriever

@@ -14,7 +14,7 @@ from ragguard.defenses.ragpart_search import RAGPartSearch
 from ragguard.encoders import OFFLINE_MODEL, SentenceTransformerEncoder
 from ragguard.evaluation import datasets, experiment, metrics, report
 from ragguard.evaluation.cache import CachedEncoder
-from ragguard.evidence.memory_store import MemoryStore
+from ragguard.evidence import MemoryStore
 from ragguard.index import DenseIndex
 from ragguard.protocols import Encoder
 from ragguard.retriever import GuardedRetriever, GuardPolicy

@@ -13,8 +13,7 @@ from ragguard.demo.scenario import DATA
 from ragguard.encoders import OFFLINE_MODEL, SentenceTransformerEncoder
 from ragguard.evaluation import datasets, report
 from ragguard.evaluation.cache import CachedEncoder
-from ragguard.evidence import EvidenceBuilder, WindowPlan
-from ragguard.evidence.memory_store import MemoryStore
+from ragguard.evidence import EvidenceBuilder, MemoryStore, WindowPlan
 from ragguard.index import DenseIndex
 from ragguard.text import canonical, fragments
 from ragguard.types import Document, Evidence, Hit, Span

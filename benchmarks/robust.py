@@ -38,8 +38,7 @@ from ragguard.defenses.robust import QUANTILE, fit, rest
 from ragguard.encoders import OFFLINE_MODEL
 from ragguard.encoders.vectors import encode_one_query
 from ragguard.evaluation import report
-from ragguard.evidence import EvidenceBuilder, FragmentPlan, WindowPlan
-from ragguard.evidence.memory_store import MemoryStore
+from ragguard.evidence import EvidenceBuilder, FragmentPlan, MemoryStore, WindowPlan
 from ragguard.text import canonical
 from ragguard.types import Vectors
 

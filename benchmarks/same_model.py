@@ -10,8 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ragguard.encoders import OFFLINE_MODEL, SentenceTransformerEncoder, offline_model_path
-from ragguard.encoders.onnx import OnnxEncoder
+from ragguard.encoders import OFFLINE_MODEL, OnnxEncoder, SentenceTransformerEncoder, offline_model_path
 from ragguard.encoders.same_model import AT_MOST, disagreement
 from ragguard.evaluation import datasets, report
 from ragguard.protocols import Encoder

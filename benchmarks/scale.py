@@ -30,7 +30,7 @@ from benchmarks.timing import milliseconds
 from ragguard.defenses import CalibratedGuard, default_guard, prepare
 from ragguard.demo.scenario import DATA
 from ragguard.evaluation import datasets, report
-from ragguard.evidence.sql_store import SQLStore
+from ragguard.evidence import SQLStore
 from ragguard.index import DenseIndex
 from ragguard.language.corpus import SAMPLE
 from ragguard.retriever import GuardedRetriever

@@ -15,8 +15,7 @@ import numpy as np
 
 from ragguard.encoders import OFFLINE_MODEL, SentenceTransformerEncoder
 from ragguard.evaluation import datasets, report
-from ragguard.evidence import BLOCK, EvidenceBuilder, WholePlan
-from ragguard.evidence.memory_store import MemoryStore
+from ragguard.evidence import BLOCK, EvidenceBuilder, MemoryStore, WholePlan
 from ragguard.evidence.sql_store import Precision, SQLStore
 from ragguard.ingest.plans import plan
 from ragguard.text import canonical, words

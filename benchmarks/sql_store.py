@@ -16,9 +16,7 @@ from ragguard.encoders import OFFLINE_MODEL, SentenceTransformerEncoder
 from ragguard.evaluation import datasets, report
 from ragguard.evaluation.cache import CachedEncoder
 from ragguard.evaluation.sources import with_sources
-from ragguard.evidence import EvidenceBuilder, WindowPlan
-from ragguard.evidence.memory_store import MemoryStore
-from ragguard.evidence.sql_store import SQLStore
+from ragguard.evidence import EvidenceBuilder, MemoryStore, SQLStore, WindowPlan
 from ragguard.index import DenseIndex
 from ragguard.text import canonical
 

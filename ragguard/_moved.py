@@ -34,9 +34,8 @@ MODULES = {
 
 NAMES = {
     ("ragguard.attacks.flips", "Writer"): ("ragguard.attacks.triggers", "Writer"),
-    ("ragguard.deadline", "check"): ("ragguard.cancellation", "check"),
+    ("ragguard.retriever.deadline", "check"): ("ragguard.cancellation", "check"),
     ("ragguard.signals.control_text", "control_spans"): ("ragguard.text.control", "control_spans"),
-    ("ragguard.signals.corpus", "Reading"): ("ragguard.language.reading", "Reading"),
     ("ragguard.signals.hidden_text", "hidden_spans"): ("ragguard.text.hidden", "hidden_spans"),
     ("ragguard.signals.hidden_text", "removed_spans"): ("ragguard.text.hidden", "removed_spans"),
     ("ragguard.signals.intrusion", "USUAL"): ("ragguard.language.reading", "HONEST_GAIN"),
@@ -54,19 +53,15 @@ def moved_names(module: str) -> Callable[[str], object]:
     def attribute(name: str) -> object:
         if (module, name) not in NAMES:
             raise AttributeError(f"module {module!r} has no attribute {name!r}")
-        return _warned(module, name, stacklevel=3)
+        home, now = NAMES[module, name]
+        warnings.warn(f"{module}.{name} is now {home}.{now}", DeprecationWarning, stacklevel=2)
+        return getattr(import_module(home), now)
 
     return attribute
 
 
-def _warned(module: str, name: str, stacklevel: int) -> object:
-    home, now = NAMES[module, name]
-    warnings.warn(f"{module}.{name} is now {home}.{now}", DeprecationWarning, stacklevel=stacklevel)
-    return getattr(import_module(home), now)
-
-
 class _OldModules:
-    """Finds the old modules, and loads each as an empty one that passes on to where its names are now."""
+    """Finds the old modules, which are the new ones under another name."""
 
     def find_spec(self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None) -> ModuleSpec | None:  # noqa: ARG002
         return ModuleSpec(name, self) if name in MODULES else None  # type: ignore[arg-type]
@@ -77,14 +72,8 @@ class _OldModules:
     def exec_module(self, module: ModuleType) -> None:
         old, new = module.__name__, MODULES[module.__name__]
         warnings.warn(f"{old} is now {new}", DeprecationWarning, stacklevel=2)
-        home = import_module(new)
-
-        def attribute(name: str) -> object:
-            return _warned(old, name, stacklevel=3) if (old, name) in NAMES else getattr(home, name)
-
-        module.__doc__ = home.__doc__
-        module.__getattr__ = attribute  # type: ignore[method-assign]
-        module.__dir__ = lambda: dir(home)  # type: ignore[method-assign]
+        sys.modules[old] = import_module(new)  # what the import statement gets
 
 
-sys.meta_path.append(_OldModules())
+if not any(type(finder).__name__ == _OldModules.__name__ for finder in sys.meta_path):
+    sys.meta_path.append(_OldModules())  # last: asked for what nobody else finds

@@ -244,7 +244,7 @@ def _store(database: str, encoder: Encoder | None) -> Iterator[Finding]:
         todo = f"Name another, or make it: ragguard ingest CORPUS --store {database}"
         yield Finding("store", "problem", f"there is no file {file}", todo)
         return
-    from ragguard.evidence.sql_store import SQLStore
+    from ragguard.evidence import SQLStore
 
     with SQLStore(database) as store:
         store.check_writable()

@@ -28,8 +28,7 @@ from ragguard.errors import DefenseError, InvalidInputError
 from ragguard.evaluation.datasets import load
 from ragguard.index import DenseIndex
 from ragguard.protocols import Defense
-from ragguard.retriever import Guard, GuardedRetriever, GuardPolicy
-from ragguard.retriever.observing import Decision, Observers, Stage
+from ragguard.retriever import Decision, Guard, GuardedRetriever, GuardPolicy, Observers, Stage
 from ragguard.signals import CorpusModel
 from ragguard.testing import WordHashEncoder
 from ragguard.text import content_hash
@@ -349,7 +348,7 @@ SHARED = """
 import os, sys, threading
 from ragguard.audit import AuditLog
 from ragguard.defenses import SourceQuota
-from ragguard.retriever.observing import Observers
+from ragguard.retriever import Observers
 from ragguard.retriever import Guard
 from ragguard.types import Document, Hit
 

@@ -16,7 +16,7 @@ from ragguard.encoders import SentenceTransformerEncoder
 from ragguard.errors import DefenseError, InvalidInputError
 from ragguard.evaluation.cache import CachedEncoder
 from ragguard.evaluation.datasets import load, target
-from ragguard.evidence.memory_store import MemoryStore
+from ragguard.evidence import MemoryStore
 from ragguard.index import DenseIndex
 from ragguard.protocols import Defense
 from ragguard.retriever import GuardedRetriever

@@ -16,7 +16,7 @@ from ragguard.defenses import CalibratedGuard, CalibratedGuardSettings
 from ragguard.defenses import calibrated as module
 from ragguard.defenses.calibrating import build
 from ragguard.errors import DefenseError, InvalidInputError
-from ragguard.evidence.memory_store import MemoryStore
+from ragguard.evidence import MemoryStore
 from ragguard.signals import Candidates, CorpusModel, Echo, Outlier, Profiles, Signal, Stuffing
 from ragguard.signals.query import RareWords
 from ragguard.testing import WordHashEncoder

@@ -15,7 +15,7 @@ from ragguard.demo.scenario import DATA
 from ragguard.errors import InvalidInputError
 from ragguard.evaluation.calibrate import promise, read
 from ragguard.evaluation.datasets import load
-from ragguard.evidence.memory_store import MemoryStore
+from ragguard.evidence import MemoryStore
 from ragguard.index import DenseIndex
 from ragguard.testing import WordHashEncoder
 from ragguard.text import folded_words

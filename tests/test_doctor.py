@@ -22,8 +22,7 @@ from ragguard.doctor import Finding, examine
 from ragguard.encoders import SentenceTransformerEncoder
 from ragguard.evaluation import models
 from ragguard.evaluation.datasets import load
-from ragguard.evidence import EvidenceBuilder
-from ragguard.evidence.sql_store import SQLStore
+from ragguard.evidence import EvidenceBuilder, SQLStore
 from ragguard.index import DenseIndex
 from ragguard.protocols import Encoder
 from ragguard.signals import Profiles

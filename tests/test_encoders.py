@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sentence_transformers import SentenceTransformer
 
 from ragguard.encoders import OFFLINE_SHA256, SentenceTransformerEncoder, offline_model_path, verify_weights
 from ragguard.errors import EncoderError, InvalidInputError, ModelIntegrityError
@@ -192,3 +193,9 @@ except TimeoutError:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
     assert done.stdout == "late\n"
+
+
+def test_a_model_that_gives_fewer_dimensions_has_another_name(encoder: SentenceTransformerEncoder) -> None:
+    shorter = SentenceTransformerEncoder(SentenceTransformer(str(offline_model_path()), truncate_dim=64), progress=False)
+    assert shorter.dimension == 64
+    assert shorter.name != encoder.name

@@ -23,7 +23,7 @@ from ragguard.errors import (
     StoreError,
 )
 from ragguard.evaluation.datasets import load
-from ragguard.evidence.memory_store import MemoryStore
+from ragguard.evidence import MemoryStore
 from ragguard.index import DenseIndex
 from ragguard.protocols import Defense
 from ragguard.retriever import Guard, GuardedRetriever, GuardPolicy

@@ -24,8 +24,7 @@ from ragguard.encoders import SentenceTransformerEncoder, offline_model_path
 from ragguard.errors import DuplicateDocumentError, InvalidInputError, RAGGuardError, StoreError
 from ragguard.evaluation.datasets import load_documents
 from ragguard.evaluation.registry import DEFENSES, WHOLE_CORPUS
-from ragguard.evidence import BLOCK
-from ragguard.evidence.sql_store import SQLStore
+from ragguard.evidence import BLOCK, SQLStore
 from ragguard.ingest import Job, run
 from ragguard.ingest.plans import PLANS
 from ragguard.ingest.reading import parts

@@ -1,4 +1,4 @@
-"""Values have names that say what they hold: words that fit anything are kept out of the code."""
+"""Values have names that say what they hold: words that fit anything are kept out of the package and its integrations."""
 
 from __future__ import annotations
 

@@ -19,8 +19,7 @@ import pytest
 
 from ragguard.defenses import BaseDefense, Judgement
 from ragguard.errors import DeadlineExceededError, DefenseError, InvalidInputError, RAGGuardError
-from ragguard.retriever import Guard, GuardedRetriever, GuardPolicy
-from ragguard.retriever.observing import Decision, Observers
+from ragguard.retriever import Decision, Guard, GuardedRetriever, GuardPolicy, Observers
 from ragguard.testing import DOCUMENTS, QUERY
 from ragguard.types import Hit
 
@@ -266,7 +265,7 @@ def test_what_was_told_is_observed_even_if_the_guard_is_gone_and_the_program_end
     program = f"""
 import time
 from ragguard.audit import AuditLog
-from ragguard.retriever.observing import Observers
+from ragguard.retriever import Observers
 from ragguard.retriever import Guard
 from ragguard.defenses import SourceQuota
 from ragguard.types import Document, Hit

@@ -15,8 +15,7 @@ from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Dense, Pooling, StaticEmbedding, Transformer
 from tokenizers import Tokenizer
 
-from ragguard.encoders import SentenceTransformerEncoder, offline_model_path, onnx
-from ragguard.encoders.onnx import OnnxEncoder
+from ragguard.encoders import OnnxEncoder, SentenceTransformerEncoder, offline_model_path, onnx
 from ragguard.errors import DeadlineExceededError, EncoderError, InvalidInputError
 from ragguard.evaluation import models
 from ragguard.protocols import Encoder

@@ -14,8 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ragguard.encoders import SentenceTransformerEncoder
-from ragguard.encoders.openai import OpenAIEncoder
+from ragguard.encoders import OpenAIEncoder, SentenceTransformerEncoder
 from ragguard.errors import EncoderError, InvalidInputError
 from ragguard.evaluation import models
 from ragguard.protocols import Encoder

@@ -21,7 +21,7 @@ from ragguard import Guard, GuardedRetriever, GuardPolicy
 from ragguard.cli import app
 from ragguard.defenses import BaseDefense, Holding, Judgement, Quarantined, SourceQuota, hold_removed, prepare
 from ragguard.errors import InvalidInputError, StoreError
-from ragguard.evidence.sql_store import SQLStore
+from ragguard.evidence import SQLStore
 from ragguard.index import DenseIndex
 from ragguard.protocols import Defense
 from ragguard.quarantine import LONGEST, Block, Quarantine, content_key

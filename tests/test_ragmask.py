@@ -9,8 +9,7 @@ from ragguard.attacks.planted import Place, plant
 from ragguard.defenses import RAGMask
 from ragguard.encoders import SentenceTransformerEncoder
 from ragguard.errors import InvalidInputError
-from ragguard.evidence import WORK, MaskPlan
-from ragguard.evidence.memory_store import MemoryStore
+from ragguard.evidence import WORK, MaskPlan, MemoryStore
 from ragguard.testing import WordHashEncoder
 from ragguard.text import content_hash, without
 from ragguard.types import Document, Hit, Span, Vectors

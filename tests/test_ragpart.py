@@ -17,7 +17,7 @@ from ragguard.defenses.ragpart import RAGPartSettings
 from ragguard.defenses.ragpart_search import RAGPartSearch
 from ragguard.encoders import SentenceTransformerEncoder
 from ragguard.errors import InvalidInputError
-from ragguard.evidence.memory_store import MemoryStore
+from ragguard.evidence import MemoryStore
 from ragguard.index import DenseIndex
 from ragguard.testing import DOCUMENTS, QUERY, WordHashEncoder
 from ragguard.text import content_hash, fragments

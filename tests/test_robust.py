@@ -19,7 +19,7 @@ from ragguard.evaluation.bm25 import BM25Index
 from ragguard.evaluation.cache import CachedEncoder
 from ragguard.evaluation.datasets import load, target
 from ragguard.evaluation.registry import Bench, build_system
-from ragguard.evidence.memory_store import MemoryStore
+from ragguard.evidence import MemoryStore
 from ragguard.index import DenseIndex
 from ragguard.protocols import Defense, Encoder
 from ragguard.retriever import GuardedRetriever

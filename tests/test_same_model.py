@@ -8,8 +8,7 @@ import pytest
 from sentence_transformers import SentenceTransformer
 
 from ragguard.demo.scenario import DATA
-from ragguard.encoders import SentenceTransformerEncoder, offline_model_path
-from ragguard.encoders.same_model import disagreement, require_same_model
+from ragguard.encoders import SentenceTransformerEncoder, disagreement, offline_model_path, require_same_model
 from ragguard.errors import EncoderError, InvalidInputError, RetrieverError
 from ragguard.evaluation import datasets
 from ragguard.evaluation.bm25 import BM25Index

@@ -15,7 +15,7 @@ from ragguard.defenses.saved import digest
 from ragguard.demo.scenario import DATA
 from ragguard.errors import InvalidInputError
 from ragguard.evaluation.datasets import load
-from ragguard.evidence.memory_store import MemoryStore
+from ragguard.evidence import MemoryStore
 from ragguard.index import DenseIndex
 from ragguard.signals import Echo, Outlier, Signal, Spike
 from ragguard.testing import WordHashEncoder

@@ -24,7 +24,7 @@ from ragguard.defenses.base import MAX_CHARACTERS
 from ragguard.demo.scenario import DATA
 from ragguard.errors import InvalidInputError
 from ragguard.evaluation.datasets import load as dataset
-from ragguard.evidence.sql_store import SQLStore
+from ragguard.evidence import SQLStore
 from ragguard.index import DenseIndex
 from ragguard.retriever import Guard, GuardPolicy
 from ragguard.serve.app import application

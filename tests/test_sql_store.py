@@ -19,9 +19,7 @@ import sqlalchemy as sa
 from ragguard import GuardedRetriever, GuardPolicy, RAGMask, RAGPart
 from ragguard.defenses import prepare
 from ragguard.errors import InvalidInputError, StoreError
-from ragguard.evidence import EvidenceBuilder, FragmentPlan, MaskPlan
-from ragguard.evidence.memory_store import MemoryStore
-from ragguard.evidence.sql_store import SQLStore
+from ragguard.evidence import EvidenceBuilder, FragmentPlan, MaskPlan, MemoryStore, SQLStore
 from ragguard.index import DenseIndex
 from ragguard.testing import DOCUMENTS, QUERY, WordHashEncoder
 from ragguard.text import content_hash
@@ -147,7 +145,7 @@ def test_memory_in_front_is_bounded(tmp_path: Path) -> None:
 INGEST = """
 import sys
 from ragguard.evidence import EvidenceBuilder, FragmentPlan
-from ragguard.evidence.sql_store import SQLStore
+from ragguard.evidence import SQLStore
 from ragguard.testing import WordHashEncoder
 with SQLStore(sys.argv[1]) as store:
     builder = EvidenceBuilder(WordHashEncoder(), FragmentPlan(5), store)

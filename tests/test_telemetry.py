@@ -20,8 +20,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from ragguard.defenses import BaseDefense, Judgement, SourceQuota
 from ragguard.errors import DefenseError, InvalidInputError
-from ragguard.retriever import Guard, GuardPolicy
-from ragguard.retriever.observing import Observer, Observers
+from ragguard.retriever import Guard, GuardPolicy, Observer, Observers
 from ragguard.telemetry import OpenTelemetry, Prometheus
 from ragguard.types import Document, Hit
 
@@ -149,7 +148,7 @@ import time
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, ConsoleSpanExporter
 from ragguard.defenses import SourceQuota
-from ragguard.retriever.observing import Observers
+from ragguard.retriever import Observers
 from ragguard.retriever import Guard
 from ragguard.telemetry import OpenTelemetry
 from ragguard.types import Document, Hit

@@ -9,8 +9,7 @@ import numpy as np
 
 from ragguard.defenses.base import BaseDefense, Judgement, judgeable
 from ragguard.errors import InvalidInputError
-from ragguard.evidence import EvidenceBuilder, WholePlan
-from ragguard.evidence.memory_store import MemoryStore
+from ragguard.evidence import EvidenceBuilder, MemoryStore, WholePlan
 from ragguard.language.ngrams import KneserNey, Tokenize, lowercase_words
 from ragguard.protocols import Encoder
 from ragguard.types import Document, Hit, Vectors

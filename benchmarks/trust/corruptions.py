@@ -22,7 +22,7 @@ from benchmarks.trust.writes import AUDIT, KEYS, append, decision, evidence, sam
 from ragguard.audit import Flaw, read
 from ragguard.defenses.saved import SavedGuard
 from ragguard.errors import RAGGuardError
-from ragguard.evidence.sql_store import SQLStore
+from ragguard.evidence import SQLStore
 
 Damage = Callable[[np.random.Generator, bytearray], None]
 

@@ -14,7 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from benchmarks.trust.kills import killed
 from benchmarks.trust.quarantine_machine import QuarantineMachine
 from benchmarks.trust.writes import KEYS, TEXTS, evidence, put_alone, same
-from ragguard.evidence.sql_store import SQLStore
+from ragguard.evidence import SQLStore
 from ragguard.index import DenseIndex
 from ragguard.testing import WordHashEncoder
 from ragguard.types import Document

@@ -16,7 +16,7 @@ import numpy as np
 
 from benchmarks.trust.kills import PROCESSES
 from benchmarks.trust.writes import KEYS, TEXTS, evidence, same
-from ragguard.evidence.sql_store import SQLStore
+from ragguard.evidence import SQLStore
 from ragguard.index import DenseIndex
 from ragguard.testing import DOCUMENTS, QUERY, WordHashEncoder
 from ragguard.types import Document

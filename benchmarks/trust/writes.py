@@ -12,10 +12,9 @@ from ragguard.audit import AuditLog, Flaw, Record, read
 from ragguard.calibration import Calibration, Scale
 from ragguard.defenses.saved import CalibratedGuardSettings, SavedGuard
 from ragguard.evaluation.files import write_whole
-from ragguard.evidence.sql_store import SQLStore
+from ragguard.evidence import SQLStore
 from ragguard.quarantine import Quarantine, Step
-from ragguard.retriever import GuardPolicy
-from ragguard.retriever.observing import Decision
+from ragguard.retriever import Decision, GuardPolicy
 from ragguard.text import content_hash
 from ragguard.types import Document, Evidence, GuardedResult, Hit, Span, Verdict
 

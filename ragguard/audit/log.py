@@ -11,7 +11,7 @@ from typing import Literal
 
 from ragguard.audit.record import Record, record
 from ragguard.errors import InvalidInputError, StoreError
-from ragguard.retriever.observing import Decision
+from ragguard.retriever import Decision
 
 BINARY: int = getattr(os, "O_BINARY", 0)
 """Windows, which knows it, would write other line ends."""

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from ragguard import __version__
 from ragguard.defenses.base import BaseDefense
 from ragguard.protocols import Defense
-from ragguard.retriever.observing import Decision
+from ragguard.retriever import Decision
 from ragguard.text import content_key, whole, writable
 from ragguard.types import Action, ContestKind, FindingKind, Hit, Verdict
 

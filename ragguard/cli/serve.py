@@ -18,7 +18,7 @@ from ragguard.errors import InvalidInputError
 from ragguard.serve.limits import DEADLINE_S, RATE
 
 if TYPE_CHECKING:
-    from ragguard.retriever.observing import Observer, Observers
+    from ragguard.retriever import Observer, Observers
 
 EXAMPLES = (
     "ragguard serve guard.json corpus.jsonl",
@@ -109,7 +109,7 @@ def observing(audit: Path | None, texts: bool, metrics: bool) -> tuple[Observers
         InvalidInputError: If the log cannot be written, or a package is missing.
     """
     from ragguard.audit import AuditLog
-    from ragguard.retriever.observing import Observers
+    from ragguard.retriever import Observers
 
     observers: list[Observer] = []
     counted = None

@@ -9,8 +9,7 @@ from ragguard.calibration import Calibration
 from ragguard.defenses.base import Judgement
 from ragguard.defenses.saved import Policy
 from ragguard.errors import DefenseError
-from ragguard.evidence import EvidenceBuilder, WholePlan
-from ragguard.evidence.memory_store import MemoryStore
+from ragguard.evidence import EvidenceBuilder, MemoryStore, WholePlan
 from ragguard.protocols import Encoder
 from ragguard.signals import Candidates, Scores, Signal
 from ragguard.text import without
@@ -23,23 +22,26 @@ TOLD = 0.7
 class Acting:
     """Judgements of what is more suspicious than a threshold, and of what is not. Safe to use from many threads."""
 
-    def __init__(
-        self, encoder: Encoder, signals: Sequence[Signal], calibration: Calibration, threshold: float, policy: Policy
-    ) -> None:
+    def __init__(self, encoder: Encoder, signals: Sequence[Signal], calibration: Calibration, policy: Policy) -> None:
         """Bind a policy.
 
         Args:
             encoder: Embeds what is left of sanitised documents.
             signals: Those of the calibration.
             calibration: What is usual for them.
-            threshold: The suspicion above which a document is acted upon.
-            policy: What is done with it.
+            policy: What is done with a document above the threshold.
         """
-        self._signals, self._calibration, self._threshold, self._policy = tuple(signals), calibration, threshold, policy
+        self._signals, self._calibration, self._policy = tuple(signals), calibration, policy
         self._rest = EvidenceBuilder(encoder, WholePlan(), MemoryStore())
 
     def __call__(
-        self, hits: Sequence[Hit], vector: Vectors, candidates: Candidates, scores: Mapping[str, Scores], suspicions: Scores
+        self,
+        hits: Sequence[Hit],
+        vector: Vectors,
+        candidates: Candidates,
+        scores: Mapping[str, Scores],
+        suspicions: Scores,
+        threshold: float,
     ) -> list[Judgement]:
         """Act on what is suspicious; what is not keeps its order.
 
@@ -49,22 +51,26 @@ class Acting:
             candidates: The same candidates as the signals see them.
             scores: Of each signal by name, shape (candidates,).
             suspicions: Of the candidates, shape (candidates,).
+            threshold: The suspicion above which a document is acted upon.
 
         Raises:
             DefenseError: If something is suspicious and the policy is to raise.
         """
         by_hit = [dict(zip(scores, row, strict=True)) for row in zip(*(each.tolist() for each in scores.values()), strict=True)]
         judged = [
-            self._judgement(i, hits[i], suspicion, by_hit[i], candidates) for i, suspicion in enumerate(suspicions.tolist())
+            self._judgement(i, hits[i], suspicion, by_hit[i], candidates, threshold)
+            for i, suspicion in enumerate(suspicions.tolist())
         ]
-        guilty = [i for i, judgement in enumerate(judged) if (judgement.suspicion or 0) > self._threshold]
+        guilty = [i for i, judgement in enumerate(judged) if (judgement.suspicion or 0) > threshold]
         if guilty and self._policy == "raise":
             raise DefenseError("; ".join(f"document {hits[i].document.id!r}: {judged[i].reason}" for i in guilty))
         return self._ranked(judged, guilty, hits, vector)
 
-    def _judgement(self, i: int, hit: Hit, suspicion: float, scores: Mapping[str, float], candidates: Candidates) -> Judgement:
+    def _judgement(
+        self, i: int, hit: Hit, suspicion: float, scores: Mapping[str, float], candidates: Candidates, threshold: float
+    ) -> Judgement:
         numbers = {**scores, "p_value": self._calibration.p_value(suspicion)}
-        if suspicion <= self._threshold:
+        if suspicion <= threshold:
             queries, share = self._calibration.asked, numbers["p_value"]
             reason = f"Nothing unusual: {share:.0%} of {queries} have a document as suspicious in their results."
             return Judgement(i, hit.score, reason, signals=numbers, suspicion=suspicion)

@@ -24,7 +24,7 @@ from ragguard.defenses.calibrating import build, calibrate, refuse_outlier, sign
 from ragguard.defenses.saved import CalibratedGuardSettings, Policy, SavedGuard, digest
 from ragguard.encoders.vectors import encode_one_query
 from ragguard.errors import InvalidInputError
-from ragguard.evidence.memory_store import MemoryStore
+from ragguard.evidence import MemoryStore
 from ragguard.language.corpus import SAMPLE, sample
 from ragguard.protocols import Encoder, EvidenceStore, Retriever
 from ragguard.signals import Candidates, CorpusModel, Profiles, Signal
@@ -96,7 +96,7 @@ class CalibratedGuard(BaseDefense):
         self.drift = Drift(max_clean_query_loss)
         self._encoder, self._corpus, self._signals = encoder, corpus, tuple(signals)
         self._profiles = Profiles(encoder, corpus, store)
-        self._acting = Acting(encoder, self._signals, calibration, self.threshold, policy)
+        self._acting = Acting(encoder, self._signals, calibration, policy)
         self._warned, self._rare = threading.Event(), rare
         if calibration.derived:
             LOGGER.warning(
@@ -144,11 +144,11 @@ class CalibratedGuard(BaseDefense):
         texts = judgeable(documents)
         known = sample(texts)
         corpus = CorpusModel(known)
-        calibrating = derived_queries(documents, enough(max_clean_query_loss)) if queries is None else queries
-        derived = [query for query in calibrating if isinstance(query, DerivedQuery)]
+        clean_queries = derived_queries(documents, enough(max_clean_query_loss)) if queries is None else queries
+        derived = [query for query in clean_queries if isinstance(query, DerivedQuery)]
         if derived:
             retriever = WithoutCopies(retriever, derived)
-        plain = [query_text(query.text if isinstance(query, DerivedQuery) else query) for query in calibrating]
+        plain = [query_text(query.text if isinstance(query, DerivedQuery) else query) for query in clean_queries]
         fit, held = parts(plain, max_clean_query_loss)
         built = build(signals or SIGNALS, known, encoder, fit)
         calibration = calibrate(encoder, retriever, Profiles(encoder, corpus, store), built, fit, held, k=k, depth=depth)
@@ -270,7 +270,7 @@ class CalibratedGuard(BaseDefense):
         scores = {signal.name: signal(candidates) for signal in self._signals}
         suspicion = suspicions(self.calibration.scales, scores)
         self._count(bool((suspicion[:k] > self.threshold).any()))
-        return self._acting(hits, vector, candidates, scores, suspicion)
+        return self._acting(hits, vector, candidates, scores, suspicion, self.threshold)
 
     def _count(self, suspicious: bool) -> None:
         self.drift.count(suspicious)

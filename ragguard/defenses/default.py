@@ -43,13 +43,13 @@ def default_guard(
     Raises:
         InvalidInputError: If there are no documents with words, or too few queries for the share.
     """
-    calibrating = derived_queries(documents, enough(max_clean_query_loss)) if queries is None else queries
+    clean_queries = derived_queries(documents, enough(max_clean_query_loss)) if queries is None else queries
     retrieved_once = _RetrievedOnce(retriever)
     guard = CalibratedGuard.calibrated(
         encoder,
         retrieved_once,
         documents,
-        calibrating,
+        clean_queries,
         k=k,
         max_clean_query_loss=max_clean_query_loss,
         policy=policy,
@@ -58,7 +58,7 @@ def default_guard(
     )
     if all(document.metadata.get("source") is None for document in documents):
         return (guard,)
-    texts = [query if isinstance(query, str) else query.text for query in calibrating]
+    texts = [query if isinstance(query, str) else query.text for query in clean_queries]
     return guard, SourceQuota.calibrated(retrieved_once, texts, k=k)
 
 

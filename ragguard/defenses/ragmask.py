@@ -12,8 +12,7 @@ from ragguard.checks import an_encoder
 from ragguard.defenses.base import BaseDefense, Judgement, judgeable
 from ragguard.encoders.vectors import encode_one_query
 from ragguard.errors import InvalidInputError
-from ragguard.evidence import EvidenceBuilder, MaskPlan, WholePlan
-from ragguard.evidence.memory_store import MemoryStore
+from ragguard.evidence import EvidenceBuilder, MaskPlan, MemoryStore, WholePlan
 from ragguard.protocols import Encoder, EvidenceStore
 from ragguard.text import content_hash, merge, without
 from ragguard.types import Document, Evidence, Hit, Span, Vectors

@@ -14,8 +14,7 @@ from ragguard.defenses.base import BaseDefense, Judgement, judgeable
 from ragguard.defenses.combinations import Combinations, Floats, votes
 from ragguard.encoders.vectors import encode_one_query
 from ragguard.errors import InvalidInputError
-from ragguard.evidence import EvidenceBuilder, FragmentPlan
-from ragguard.evidence.memory_store import MemoryStore
+from ragguard.evidence import EvidenceBuilder, FragmentPlan, MemoryStore
 from ragguard.protocols import Encoder, EvidenceStore
 from ragguard.text import content_hash
 from ragguard.types import Certificate, Document, Evidence, Hit

@@ -17,8 +17,7 @@ from ragguard.checks import an_encoder, positive, query_text
 from ragguard.defenses.base import BaseDefense, Judgement, judgeable
 from ragguard.encoders.vectors import encode_documents, encode_one_query
 from ragguard.errors import InvalidInputError
-from ragguard.evidence import WINDOW, EvidenceBuilder, WindowPlan
-from ragguard.evidence.memory_store import MemoryStore
+from ragguard.evidence import WINDOW, EvidenceBuilder, MemoryStore, WindowPlan
 from ragguard.protocols import Encoder, EvidenceStore, Retriever
 from ragguard.text import canonical, merge
 from ragguard.types import Certificate, Document, Evidence, Hit, Span, Vectors
@@ -113,10 +112,10 @@ class RobustScore(BaseDefense):
         """
         if not 0 < quantile < 1:
             raise InvalidInputError(f"quantile must lie between 0 and 1, not {quantile}")
-        fitting = derived_queries(documents, DERIVED) if queries is None else queries
-        if derived := [query for query in fitting if isinstance(query, DerivedQuery)]:
+        clean_queries = derived_queries(documents, DERIVED) if queries is None else queries
+        if derived := [query for query in clean_queries if isinstance(query, DerivedQuery)]:
             retriever = WithoutCopies(retriever, derived)
-        texts = dict.fromkeys(query_text(query.text if isinstance(query, DerivedQuery) else query) for query in fitting)
+        texts = dict.fromkeys(query_text(query.text if isinstance(query, DerivedQuery) else query) for query in clean_queries)
         candidates = {text: _judged(retriever.retrieve(text, positive(depth, "depth") * positive(k))) for text in texts}
         candidates = {text: hits for text, hits in candidates.items() if hits}
         if len(candidates) < LEAST:

@@ -16,8 +16,8 @@ from ragguard.encoders.sentence_transformer import (
 )
 
 if TYPE_CHECKING:
-    from ragguard.encoders.onnx import OnnxEncoder
-    from ragguard.encoders.openai import OpenAIEncoder
+    from ragguard.encoders.onnx import OnnxEncoder as OnnxEncoder
+    from ragguard.encoders.openai import OpenAIEncoder as OpenAIEncoder
 
 __all__ = [
     "AHEAD",
@@ -29,8 +29,6 @@ __all__ = [
     "PASSAGE",
     "PROGRESS_AFTER_S",
     "FunctionEncoder",
-    "OnnxEncoder",
-    "OpenAIEncoder",
     "SentenceTransformerEncoder",
     "disagreement",
     "offline_model_path",

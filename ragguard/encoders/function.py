@@ -92,7 +92,7 @@ class FunctionEncoder(PiecewiseEncoder):
         Raises:
             EncoderError: If the function raises, or what it returns are no vectors of that length.
         """
-        return np.stack([self._query(text) for text in texts]) if texts else self._encode(self._documents, texts)
+        return np.stack([self._query(text) for text in texts]) if texts else np.empty((0, self.dimension), dtype=np.float32)
 
     def encode_document(self, texts: Sequence[str]) -> Vectors:
         """Embed documents or pieces of them; shape (len(texts), d).

@@ -206,6 +206,8 @@ class SentenceTransformerEncoder(PiecewiseEncoder):
 def _fingerprint(model: SentenceTransformer) -> str:
     """Hash of whatever decides what a text's vector is."""
     digest = hashlib.sha256(f"{model.max_seq_length}|{sorted(model.prompts.items())}|{model}".encode())
+    if model.truncate_dim is not None:
+        digest.update(f"first {model.truncate_dim}".encode())
     for name, tensor in sorted(model.state_dict().items()):
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())

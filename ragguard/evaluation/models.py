@@ -31,12 +31,12 @@ def load(name: str | None) -> Encoder:
         return SentenceTransformerEncoder(model or offline_model_path(), dtype=TORCH[dtype], progress=False)
     try:
         if kind == "onnx":
-            from ragguard.encoders.onnx import OnnxEncoder
+            from ragguard.encoders import OnnxEncoder
 
             precision, _, model = rest.partition(":")
             return OnnxEncoder(model or offline_model_path(), precision=precision, progress=False)  # type: ignore[arg-type]  # refused there
         if kind == "openai":
-            from ragguard.encoders.openai import OpenAIEncoder
+            from ragguard.encoders import OpenAIEncoder
 
             return OpenAIEncoder(rest)
     except ImportError as missing:

@@ -28,7 +28,7 @@ from ragguard.encoders import SentenceTransformerEncoder
 from ragguard.errors import InvalidInputError, RAGGuardError
 from ragguard.evaluation.datasets import Dataset, load_paraphrases
 from ragguard.evaluation.experiment import Corpus, System
-from ragguard.evidence.memory_store import MemoryStore
+from ragguard.evidence import MemoryStore
 from ragguard.index import DenseIndex
 from ragguard.protocols import Defense, Encoder, EvidenceStore
 from ragguard.retriever import GuardedRetriever, GuardPolicy

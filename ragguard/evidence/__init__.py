@@ -9,7 +9,7 @@ from ragguard.evidence.profile import Profile
 from ragguard.evidence.profiles import Profiles
 
 if TYPE_CHECKING:
-    from ragguard.evidence.sql_store import SQLStore
+    from ragguard.evidence.sql_store import SQLStore as SQLStore
 
 __all__ = [
     "BLOCK",
@@ -25,7 +25,6 @@ __all__ = [
     "Profile",
     "Profiles",
     "Recent",
-    "SQLStore",
     "WholePlan",
     "WindowPlan",
 ]

@@ -24,18 +24,18 @@ class Chain:
         """Bind the name of the quarantine, for errors."""
         self._name = name
 
-    def append(self, connection: sa.Connection, key: str, words: str, columns: Mapping[str, Any]) -> None:
+    def append(self, connection: sa.Connection, key: str, likeness: str, columns: Mapping[str, Any]) -> None:
         """Write an event, and what becomes of its text; alone.
 
         Args:
             connection: In a transaction that nobody else writes in.
             key: Of the text.
-            words: Its likeness.
+            likeness: What its words are, however they are written; see `records.likeness`.
             columns: Of the event, see `held` and `decided`.
         """
         row = connection.execute(sa.select(ENTRIES).where(ENTRIES.c.content == key)).first()
         state = after(self.state(row) if row is not None else None, columns["what"])
-        entry = {"content": key, "likeness": words, "state": state, "digest": entry_digest(key, words, state)}
+        entry = {"content": key, "likeness": likeness, "state": state, "digest": entry_digest(key, likeness, state)}
         if row is None:
             number = connection.scalar(sa.insert(ENTRIES).values(entry).returning(ENTRIES.c.id))
         else:

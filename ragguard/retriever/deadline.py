@@ -11,12 +11,14 @@ from concurrent.futures import Future
 from contextvars import copy_context
 from typing import TypeVar
 
+from ragguard._moved import moved_names
 from ragguard.cancellation import given_up
 
 T = TypeVar("T")
 
 GRACE_S = 5.0
 """How long the interpreter waits at exit for given-up work: ending inside a forward pass would abort the process."""
+
 _running: set[threading.Thread] = set()
 
 
@@ -63,3 +65,6 @@ def _wait_at_exit() -> None:
     end = time.monotonic() + GRACE_S
     for thread in list(_running):
         thread.join(max(0.0, end - time.monotonic()))
+
+
+__getattr__ = moved_names(__name__)

@@ -13,8 +13,7 @@ from ragguard.errors import InvalidInputError
 from ragguard.evaluation import models
 from ragguard.evaluation.datasets import load_documents
 from ragguard.protocols import Defense, Encoder, EvidenceStore
-from ragguard.retriever import Guard, GuardPolicy
-from ragguard.retriever.observing import Observers
+from ragguard.retriever import Guard, GuardPolicy, Observers
 from ragguard.serve.limits import DEADLINE_S
 
 
@@ -95,7 +94,7 @@ def load(
 
 def _opened(store: str) -> EvidenceStore:
     try:
-        from ragguard.evidence.sql_store import SQLStore
+        from ragguard.evidence import SQLStore
     except ImportError as missing:
         raise InvalidInputError(f"--store: {missing}") from missing
     return SQLStore(store)

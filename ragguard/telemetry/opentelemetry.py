@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ragguard import __version__
-from ragguard.retriever.observing import Decision
+from ragguard.retriever import Decision
 from ragguard.text import writable
 
 try:

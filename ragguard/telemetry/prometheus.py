@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ragguard.errors import InvalidInputError
-from ragguard.retriever.observing import Decision
+from ragguard.retriever import Decision
 
 try:
     from prometheus_client import REGISTRY, CollectorRegistry, Counter, Histogram

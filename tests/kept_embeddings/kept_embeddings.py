@@ -1,23 +1,33 @@
 """Real embeddings, each computed once, in a test run and in those after it.
 
 What sentence-transformers gives for a text is kept in an SQLite file, in this process and in those that tests start, under a name
-made of the weights and of all that decides what a vector is. RAGGuard's own code is above that and does all its work.
+made of all that decides what a vector is: weights, tokenizer, settings, versions, and our own code that works below the model's
+methods (`ragguard.encoders.tokenizing`). What is looked up is not tokenized: modules about that have the mark `embeds`.
 """
 
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import os
+import sqlite3
 import sys
 from collections.abc import Callable, Sequence
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
 
+import numpy as np
+
 FOLDER = "RAGGUARD_TEST_EMBEDDINGS"
 """Variable of the environment: where vectors are kept; empty or unset where none are. Asked at each call."""
+
+PACKAGES = ("numpy", "sentence-transformers", "tokenizers", "torch", "transformers")
+AT_ONCE = 500
+"""Texts that one statement asks for."""
 
 
 def keep(model_class: Any) -> None:
@@ -30,65 +40,74 @@ def _kept(encode: Callable[..., Any], name: str) -> Callable[..., Any]:
     def looked_up(model: Any, texts: Any, *args: Any, **options: Any) -> Any:
         folder = os.environ.get(FOLDER, "")
         plain = set(options) <= {"batch_size", "show_progress_bar"} and not args
-        if not (folder and plain and isinstance(texts, list) and _is_transformer(model)):
+        if not (folder and plain and isinstance(texts, list) and texts and _is_transformer(model)):
             return encode(model, texts, *args, **options)
-        from ragguard.evaluation.cache import CachedEncoder
-
-        kind = f"{_fingerprint(model)}-{name}"
-        key = (folder, kind, os.getpid())  # a connection does not outlive a fork
-        if key not in _CACHES:
-            _CACHES[key] = CachedEncoder(_Bound(kind, model.get_embedding_dimension()), Path(folder))
-            _CACHES[key]._connection.execute("PRAGMA synchronous=OFF")  # what a crash loses is embedded again
-        cache = _CACHES[key]
-        cache.encoder.embed = lambda block: encode(model, list(block), batch_size=options.get("batch_size", 32))
-        return cache.encode_document(texts)
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        keys = [hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest() for text in texts]
+        connection = sqlite3.connect(Path(folder) / f"{_fingerprint(model)}-{name}.sqlite", timeout=60)
+        try:
+            connection.execute("PRAGMA synchronous=OFF")  # what a crash loses is embedded again
+            connection.execute("CREATE TABLE IF NOT EXISTS kept (text BLOB PRIMARY KEY, vector BLOB)")
+            known = _read(connection, keys)
+            missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in known}
+            if missing:
+                fresh = np.asarray(encode(model, list(missing.values()), **options), dtype=np.float32)
+                known |= {key: vector.tobytes() for key, vector in zip(missing, fresh, strict=True)}
+                with connection:
+                    rows = [(key, known[key]) for key in missing]
+                    connection.executemany("INSERT OR IGNORE INTO kept VALUES (?, ?)", rows)
+        finally:
+            connection.close()
+        return np.stack([np.frombuffer(known[key], dtype=np.float32) for key in keys])
 
     return looked_up
 
 
-_CACHES: dict[tuple[str, str, int], Any] = {}
-_FINGERPRINTS: WeakKeyDictionary[Any, dict[str, str]] = WeakKeyDictionary()
-
-
-class _Bound:
-    """A model's method as an encoder."""
-
-    embed: Callable[[Sequence[str]], Any]
-
-    def __init__(self, name: str, dimension: int) -> None:
-        self.name, self.dimension = name, dimension
-
-    def encode_document(self, texts: Sequence[str]) -> Any:
-        return self.embed(texts)
-
-    encode_query = encode_document
+def _read(connection: sqlite3.Connection, keys: Sequence[bytes]) -> dict[bytes, bytes]:
+    known: dict[bytes, bytes] = {}
+    wanted = list(dict.fromkeys(keys))
+    for start in range(0, len(wanted), AT_ONCE):
+        block = wanted[start : start + AT_ONCE]
+        marks = ",".join("?" * len(block))
+        known.update(connection.execute(f"SELECT text, vector FROM kept WHERE text IN ({marks})", block))  # noqa: S608
+    return known
 
 
 def _is_transformer(model: Any) -> bool:
     """Whether the weights that a fingerprint is made of are those that embed; a model that runs elsewhere has others."""
-    return hasattr(getattr(model[0], "auto_model", None), "dtype")
+    return hasattr(getattr(model[0], "auto_model", None), "dtype") and hasattr(model.tokenizer, "backend_tokenizer")
+
+
+_FINGERPRINTS: WeakKeyDictionary[Any, dict[tuple[str, int], str]] = WeakKeyDictionary()
 
 
 def _fingerprint(model: Any) -> str:
     """Hash of whatever decides what a text's vector is."""
     tokenizer = model.tokenizer
     flags = [getattr(tokenizer, flag, None) for flag in ("split_special_tokens", "padding_side", "truncation_side")]
-    parts = (
-        str(model),
-        model.max_seq_length,
-        sorted(model.prompts.items()),
-        flags,
-        str(model[0].auto_model.dtype),
-        str(model.device),
-    )
-    key = repr(parts)
+    settings = [model.max_seq_length, model.truncate_dim, sorted(model.prompts.items()), flags]
+    where = [model[0].auto_model.dtype, model.device]
+    core = tokenizer.backend_tokenizer
+    steps = [core.normalizer, core.pre_tokenizer, core.post_processor, core.get_vocab_size()]
+    described = repr((str(model), settings, where, steps))
+    changes = sum(tensor._version for tensor in model.state_dict().values())  # counted by torch, wherever a weight is written to
     known = _FINGERPRINTS.setdefault(model, {})
-    if key not in known:
-        digest = hashlib.sha256(key.encode())
+    if (described, changes) not in known:
+        digest = hashlib.sha256(repr([described, core.to_str(), _code_below(), *map(version, PACKAGES)]).encode())
         for name, tensor in sorted(model.state_dict().items()):
             digest.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
-        known[key] = digest.hexdigest()[:16]
-    return known[key]
+        known[described, changes] = digest.hexdigest()[:16]
+    return known[described, changes]
+
+
+def _code_below() -> str:
+    """Our code that is not reached by what is looked up, and so must not change while it is."""
+    spec = importlib.util.find_spec("ragguard")
+    return (
+        ""
+        if spec is None or spec.origin is None
+        else (Path(spec.origin).parent / "encoders" / "tokenizing.py").read_text("utf-8")
+    )
 
 
 class _AfterImport(MetaPathFinder):
@@ -98,9 +117,7 @@ class _AfterImport(MetaPathFinder):
         if name != "sentence_transformers":
             return None
         sys.meta_path.remove(self)
-        from importlib.util import find_spec
-
-        spec = find_spec(name)
+        spec = importlib.util.find_spec(name)
         if spec is not None and spec.loader is not None:
             execute = spec.loader.exec_module
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from langchain_core.embeddings import Embeddings
 
-from ragguard.encoders.function import FunctionEncoder
+from ragguard.encoders import FunctionEncoder
 from ragguard.encoders.vectors import encode_documents, encode_one_query
 from ragguard.errors import InvalidInputError
 from ragguard.protocols import Encoder

@@ -8,8 +8,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 
 from ragguard.checks import positive
-from ragguard.retriever import Guard, GuardPolicy
-from ragguard.retriever.observing import Observers
+from ragguard.retriever import Guard, GuardPolicy, Observers
 
 
 class Guarding(BaseModel):

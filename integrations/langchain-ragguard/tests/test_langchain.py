@@ -23,8 +23,7 @@ from ragguard import types
 from ragguard.defenses import BaseDefense, Judgement, RAGMask, SourceQuota
 from ragguard.errors import DeadlineExceededError, InvalidInputError, RetrieverError
 from ragguard.protocols import Retriever
-from ragguard.retriever import GuardPolicy
-from ragguard.retriever.observing import Decision, Observers
+from ragguard.retriever import Decision, GuardPolicy, Observers
 from ragguard.testing import RetrieverContract, WordHashEncoder
 from ragguard.types import Hit
 

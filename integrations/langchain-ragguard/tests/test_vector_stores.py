@@ -15,8 +15,7 @@ from langchain_ragguard import KEY, EmbeddingsEncoder, EncoderEmbeddings, RAGGua
 
 from ragguard import types
 from ragguard.defenses import RAGMask, SourceQuota, default_guard
-from ragguard.encoders import SentenceTransformerEncoder
-from ragguard.encoders.same_model import require_same_model
+from ragguard.encoders import SentenceTransformerEncoder, require_same_model
 from ragguard.errors import EncoderError, InvalidInputError, RetrieverError
 from ragguard.protocols import Encoder, Retriever
 from ragguard.testing import RetrieverContract, WordHashEncoder

@@ -18,8 +18,7 @@ from llama_index.retrievers.ragguard import EncoderEmbedding, GuardEvent, RAGGua
 
 from ragguard.defenses import BaseDefense, Judgement, RAGMask, RAGPart, SourceQuota
 from ragguard.errors import DefenseError
-from ragguard.retriever import GuardPolicy
-from ragguard.retriever.observing import Decision, Observers
+from ragguard.retriever import Decision, GuardPolicy, Observers
 from ragguard.testing import DOCUMENTS, QUERY, WordHashEncoder
 from ragguard.types import Hit
 

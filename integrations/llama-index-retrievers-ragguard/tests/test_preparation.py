@@ -15,8 +15,7 @@ from llama_index.retrievers.ragguard import EncoderEmbedding, RAGGuardPreparatio
 
 from ragguard.defenses import RAGPart
 from ragguard.errors import InvalidInputError
-from ragguard.evidence.memory_store import MemoryStore
-from ragguard.evidence.sql_store import SQLStore
+from ragguard.evidence import MemoryStore, SQLStore
 from ragguard.testing import DOCUMENTS, QUERY, WordHashEncoder
 
 from .support import Counting

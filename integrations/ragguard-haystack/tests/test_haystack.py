@@ -21,13 +21,11 @@ from haystack_integrations.components.rankers.ragguard import KEY, RAGGuard, Sea
 from ragguard import types
 from ragguard.audit import Record, read
 from ragguard.defenses import BaseDefense, CalibratedGuard, Judgement, RAGMask, SourceQuota
-from ragguard.encoders import SentenceTransformerEncoder
-from ragguard.encoders.same_model import require_same_model
+from ragguard.encoders import SentenceTransformerEncoder, require_same_model
 from ragguard.errors import DeadlineExceededError, EncoderError, InvalidInputError, RetrieverError
 from ragguard.index import DenseIndex
 from ragguard.protocols import Retriever
-from ragguard.retriever import GuardPolicy
-from ragguard.retriever.observing import Decision, Observers
+from ragguard.retriever import Decision, GuardPolicy, Observers
 from ragguard.testing import RetrieverContract, WordHashEncoder
 from ragguard.types import Hit
 

@@ -12,9 +12,8 @@ from llama_index.retrievers.ragguard.candidates import Candidates
 from llama_index.retrievers.ragguard.guard import NodeGuard
 
 from ragguard.protocols import Defense
-from ragguard.retriever import GuardPolicy
+from ragguard.retriever import GuardPolicy, Observers
 from ragguard.retriever.adapting import depth
-from ragguard.retriever.observing import Observers
 from ragguard.types import GuardedResult
 
 

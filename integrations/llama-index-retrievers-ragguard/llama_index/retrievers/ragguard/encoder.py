@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from llama_index.core.base.embeddings.base import BaseEmbedding
 
-from ragguard.encoders.function import FunctionEncoder
+from ragguard.encoders import FunctionEncoder
 from ragguard.errors import InvalidInputError
 
 

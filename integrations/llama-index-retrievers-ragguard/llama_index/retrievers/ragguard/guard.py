@@ -14,8 +14,7 @@ from llama_index.retrievers.ragguard.nodes import documents_of, guarded_nodes, h
 from ragguard.checks import positive
 from ragguard.defenses import prepare
 from ragguard.protocols import Defense
-from ragguard.retriever import Guard, GuardPolicy
-from ragguard.retriever.observing import Observers
+from ragguard.retriever import Guard, GuardPolicy, Observers
 from ragguard.retriever.progress import Progress, watched
 from ragguard.types import GuardedResult, Hit
 

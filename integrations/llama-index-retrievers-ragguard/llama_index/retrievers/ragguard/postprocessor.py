@@ -13,8 +13,7 @@ from llama_index.retrievers.ragguard.live import Guarding
 
 from ragguard.errors import InvalidInputError
 from ragguard.protocols import Defense
-from ragguard.retriever import GuardPolicy
-from ragguard.retriever.observing import Observers
+from ragguard.retriever import GuardPolicy, Observers
 
 
 class RAGGuardPostprocessor(Guarding, BaseNodePostprocessor):

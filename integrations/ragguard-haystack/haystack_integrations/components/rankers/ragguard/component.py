@@ -18,8 +18,7 @@ from ragguard.defenses import CalibratedGuard, SourceQuota, prepare
 from ragguard.evaluation import models
 from ragguard.evaluation.datasets import load_documents
 from ragguard.protocols import Defense
-from ragguard.retriever import Guard, GuardPolicy
-from ragguard.retriever.observing import Observers
+from ragguard.retriever import Guard, GuardPolicy, Observers
 from ragguard.types import GuardedResult
 
 
