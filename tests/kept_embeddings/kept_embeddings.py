@@ -10,17 +10,15 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import os
-import sqlite3
 import sys
 from collections.abc import Callable, Sequence
-from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
-import numpy as np
+if TYPE_CHECKING:
+    import sqlite3
 
 FOLDER = "RAGGUARD_TEST_EMBEDDINGS"
 """Variable of the environment: where vectors are kept; empty or unset where none are. Asked at each call."""
@@ -42,6 +40,10 @@ def _kept(encode: Callable[..., Any], name: str) -> Callable[..., Any]:
         plain = set(options) <= {"batch_size", "show_progress_bar"} and not args
         if not (folder and plain and isinstance(texts, list) and texts and _is_transformer(model)):
             return encode(model, texts, *args, **options)
+        import sqlite3  # here: most of the processes that tests start embed nothing
+
+        import numpy as np
+
         Path(folder).mkdir(parents=True, exist_ok=True)
         keys = [hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest() for text in texts]
         connection = sqlite3.connect(Path(folder) / f"{_fingerprint(model)}-{name}.sqlite", timeout=60)
@@ -93,6 +95,8 @@ def _fingerprint(model: Any) -> str:
     changes = sum(tensor._version for tensor in model.state_dict().values())  # counted by torch, wherever a weight is written to
     known = _FINGERPRINTS.setdefault(model, {})
     if (described, changes) not in known:
+        from importlib.metadata import version
+
         digest = hashlib.sha256(repr([described, core.to_str(), _code_below(), *map(version, PACKAGES)]).encode())
         for name, tensor in sorted(model.state_dict().items()):
             digest.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
@@ -110,7 +114,7 @@ def _code_below() -> str:
     )
 
 
-class _AfterImport(MetaPathFinder):
+class _AfterImport:
     """Finds nothing itself; when sentence-transformers is imported, waits for it and takes its class of models."""
 
     def find_spec(self, name: str, path: Sequence[str] | None, target: Any = None) -> ModuleSpec | None:
@@ -130,4 +134,4 @@ class _AfterImport(MetaPathFinder):
 
 
 if os.environ.get(FOLDER):
-    sys.meta_path.insert(0, _AfterImport())
+    sys.meta_path.insert(0, _AfterImport())  # type: ignore[arg-type]
