@@ -134,4 +134,4 @@ class _AfterImport:
 
 
 if os.environ.get(FOLDER):
-    sys.meta_path.insert(0, _AfterImport())  # type: ignore[arg-type]
+    sys.meta_path.insert(0, _AfterImport())
