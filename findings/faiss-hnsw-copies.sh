@@ -53,6 +53,7 @@ for links in (16, 32):
 as_described = all(
     missed[links, "with copies", width] >= 3 and missed[links, "without copies", 1024] == 0 for links in (16, 32) for width in WIDTHS
 )
+print("A good guess: a wider search finds what a narrow one misses. Described: not what links to copies have displaced.")
 print("As described." if as_described else "CHANGED.")
 sys.exit(not as_described)
 PYTHON
