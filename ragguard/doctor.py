@@ -70,7 +70,7 @@ def examine(
     Args:
         model: The encoder, see `ragguard.evaluation.models.load`; None takes the offline one.
         guard: What `ragguard calibrate` wrote; None looks at none.
-        corpus: JSON lines with text; likewise.
+        corpus: See `ragguard.evaluation.datasets.load_documents`; likewise.
         store: Of evidence: an SQLite file or an SQLAlchemy URL; likewise.
         step: Called with a sentence before what takes time.
     """
@@ -224,7 +224,7 @@ def _corpus(path: Path, saved: SavedGuard | None) -> Iterator[Finding]:
     sources = sum("source" in document.metadata for document in documents)
     what = f"{path}: {len(documents)} documents, {sources} of them with a source"
     if not texts:
-        yield Finding("corpus", "problem", f"{path} has no document that can be judged", "Give JSON lines with text.")
+        yield Finding("corpus", "problem", f"{path} has no document that can be judged", "Give a file of documents with text.")
         return
     if unfit := len(documents) - len(texts):
         yield Finding("corpus", "note", f"{path}: {unfit} documents are too long to be judged", "Split them: none is returned.")

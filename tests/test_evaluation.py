@@ -56,10 +56,10 @@ def test_the_demo_corpus_is_what_it_should_be() -> None:
         ("corpus.jsonl", '{"_id": "x"}', r"corpus.jsonl:181 needs a string under 'text'"),
         ("corpus.jsonl", '{"_id": "x", "text": "t", "metadata": "m"}', r"corpus.jsonl:181 needs an object under 'metadata'"),
         ("corpus.jsonl", '{"_id": "", "text": "t"}', r"corpus.jsonl:181 needs printable characters under '_id'"),
-        ("queries.jsonl", '{"_id": 3, "text": "t"}', r"queries.jsonl:81 needs a string under '_id'"),
+        ("queries.jsonl", '{"_id": [3], "text": "t"}', r"queries.jsonl:81 needs a string under '_id'"),
         ("queries.jsonl", '{"_id": "q-astronomy-1", "text": "t"}', r"queries.jsonl:81 has the id 'q-astronomy-1'"),
         ("qrels/test.tsv", "only\ttwo", r"test.tsv:\d+ needs query id"),
-        ("qrels/test.tsv", "nobody\tnothing\t1", r"test.tsv:\d+ judges 'nobody'"),
+        ("qrels/test.tsv", "q-astronomy-1\tastronomy-1\t0.5", r"test.tsv:\d+ needs query id.* not '0.5'"),
     ],
 )
 def test_a_malformed_line_is_named(folder: Path, file: str, line: str, message: str) -> None:

@@ -207,7 +207,7 @@ GOOD = {"_id": "good", "text": "a good text"}
         ('{"_id": "x", "text": ', r"c\.jsonl:601 is not JSON.*mend the line"),
         ("[1]", r"c\.jsonl:601 must be a JSON object"),
         ({"_id": "x"}, r"c\.jsonl:601 needs a string under 'text', not None"),
-        ({"_id": 7, "text": "seven"}, r"c\.jsonl:601 needs a string under '_id', not 7"),
+        ({"_id": True, "text": "seven"}, r"c\.jsonl:601 needs a string under '_id', not True"),
         ({"_id": "d0-3", "text": "another"}, r"'d0-3' has one text at .*c\.jsonl:4 and another at .*c\.jsonl:601; rename"),
     ],
 )
@@ -240,7 +240,7 @@ def test_what_cannot_be_read_or_is_unknown_is_an_error(model: str, tmp_path: Pat
     job = Job(database, model=model)
     for sources, message in (
         (["nowhere.jsonl"], "there is no file or folder 'nowhere.jsonl'"),
-        ([str(tmp_path / "c.csv")], r"no file of documents; they end in \.jsonl or \.parquet"),
+        ([str(tmp_path / "c.csv")], r"no file of documents; they end in \.jsonl, \.ndjson or \.parquet"),
         ([str(tmp_path / "empty")], "no file of documents"),
         ([str(tmp_path / "no_text.parquet")], "has no column 'text', but body"),
         ([str(tmp_path / "broken.parquet")], r"broken\.parquet cannot be read"),

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from benchmarks.trust.writes import saved_guard
 from ragguard.defenses.saved import SavedGuard, digest
 from ragguard.errors import InvalidInputError
-from ragguard.evaluation import datasets
+from ragguard.evaluation import datasets, judgements
 from ragguard.text import canonical, content_hash, folded_words, fragments, invisible, mask_spans, merge, windows, without, words
 from ragguard.text.control import control_spans
 from ragguard.text.hidden import hidden_spans
@@ -88,6 +88,13 @@ def dataset(data: bytes) -> None:
         (".jsonl", datasets.load_documents),
         (".jsonl", datasets.load_queries),
         (".txt", datasets.load_queries),
+        (".json", datasets.load_documents),
+        (".json", datasets.load_queries),
+        (".csv", datasets.load_documents),
+        (".csv", datasets.load_queries),
+        (".tsv", datasets.load_queries),
+        (".tsv.gz", datasets.load_queries),
+        (".tsv", lambda path: judgements.load(path, {"q"}, {"d"})),
         (".jsonl", datasets.load_paraphrases),
     ):
         for written in (data, b'{"_id": "a", "text": ' + data + b"}"):

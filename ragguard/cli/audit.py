@@ -33,12 +33,14 @@ def audit(
     *,
     guard: GuardFile = None,
     corpus: Annotated[
-        Path | None, typer.Option(help="The documents it judged: JSON lines with text.", rich_help_panel=INPUT)
+        Path | None, typer.Option(help="The documents it judged: .jsonl, .json, .csv or .tsv with text.", rich_help_panel=INPUT)
     ] = None,
     quota: Annotated[int | None, typer.Option(min=1, help="Documents of one source that may pass, as it was served.")] = None,
     queries: Annotated[
         Path | None,
-        typer.Option(help="Queries, where the log has hashes: .jsonl with text, or one a line.", rich_help_panel=INPUT),
+        typer.Option(
+            help="Queries, where the log has hashes: .jsonl, .json, .csv or .tsv, or .txt with one a line.", rich_help_panel=INPUT
+        ),
     ] = None,
     model: Model = None,
     as_json: AsJson = False,

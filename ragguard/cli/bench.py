@@ -84,6 +84,8 @@ def bench(
             seed=seed,
         )
         result = running.run(settings, out, cache, resume=resume, step=work.step)
+        for warning in result.details.get("warnings", ()):
+            work.say(f"warning: {warning}")
     if as_json:
         typer.echo((out / "results.json").read_text(encoding="utf-8"), nl=False)
         return

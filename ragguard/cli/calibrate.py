@@ -30,12 +30,14 @@ def calibrate(
     ] = None,
     *,
     corpus: Annotated[
-        Path | None, typer.Option(help="Documents instead of a folder: JSON lines with text.", rich_help_panel=INPUT)
+        Path | None,
+        typer.Option(help="Documents instead of a folder: .jsonl, .json, .csv or .tsv with text.", rich_help_panel=INPUT),
     ] = None,
     queries: Annotated[
         Path | None,
         typer.Option(
-            help="Clean queries: .jsonl with text, or one a line. Without any, they are derived.", rich_help_panel=INPUT
+            help="Clean queries: .jsonl, .json, .csv or .tsv, or .txt with one a line. Without any, they are derived.",
+            rich_help_panel=INPUT,
         ),
     ] = None,
     model: Model = None,
@@ -54,6 +56,7 @@ def calibrate(
     with working() as work:
         from ragguard.defenses import CalibratedGuardSettings
         from ragguard.evaluation import calibrate as calibrating
+        from ragguard.evaluation.datasets import in_folder
 
         try:
             settings = CalibratedGuardSettings(max_clean_query_loss=max_clean_query_loss, confident=confident, poisoned=poisoned)
@@ -72,7 +75,7 @@ def calibrate(
         return
     console.print(_table(summary))
     console.print(summary.promise, soft_wrap=True)
-    where = corpus or (f"{data}/corpus.jsonl" if data and Path(data).is_dir() else "corpus.jsonl")
+    where = corpus or (in_folder(Path(data), "corpus") if data and Path(data).is_dir() else "corpus.jsonl")
     console.print(f"\nWrote {out}. Serve it: ragguard serve {out} {where}", soft_wrap=True, markup=False)
     console.print(f"Or load it: CalibratedGuard.load({str(out)!r}, encoder, documents)", soft_wrap=True, markup=False)
 

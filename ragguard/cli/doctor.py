@@ -30,7 +30,7 @@ STYLE = {"ok": "green", "note": "yellow", "problem": "bold red"}
 def doctor(
     guard: Annotated[Path | None, typer.Option(help="What ragguard calibrate wrote.", rich_help_panel=INPUT)] = None,
     corpus: Annotated[
-        Path | None, typer.Option(help="The documents it is for: JSON lines with text.", rich_help_panel=INPUT)
+        Path | None, typer.Option(help="The documents it is for: .jsonl, .json, .csv or .tsv with text.", rich_help_panel=INPUT)
     ] = None,
     store: Annotated[
         str | None, typer.Option(help="Evidence: SQLite file, or an URL of PostgreSQL.", rich_help_panel=INPUT)

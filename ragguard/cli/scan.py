@@ -49,7 +49,7 @@ def scan(
     queries: Annotated[
         Path | None,
         typer.Option(
-            help="What users ask: .jsonl with text, or one a line. Finds copied questions, and documents near to everything.",
+            help="What users ask: .jsonl, .json, .csv or .tsv, or .txt with one a line. Finds copied questions, and hubs.",
             rich_help_panel=INPUT,
         ),
     ] = None,

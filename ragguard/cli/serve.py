@@ -32,7 +32,7 @@ PORT = 8377
 
 def serve(
     guard: Annotated[Path, typer.Argument(help="What ragguard calibrate wrote.")],
-    corpus: Annotated[Path, typer.Argument(help="The documents it was calibrated on: JSON lines with text.")],
+    corpus: Annotated[Path, typer.Argument(help="The documents it was calibrated on: .jsonl, .json, .csv or .tsv with text.")],
     model: Model = None,
     store: Annotated[
         str | None,

@@ -33,7 +33,8 @@ def trace(
     queries: Annotated[
         Path | None,
         typer.Option(
-            help="A query log, for the influence of each batch: .jsonl with text, or one a line.", rich_help_panel=INPUT
+            help="A query log, for the influence of each batch: .jsonl, .json, .csv or .tsv, or .txt with one a line.",
+            rich_help_panel=INPUT,
         ),
     ] = None,
     by: Annotated[Literal["batch", "source"], typer.Option(help="Whose influence.")] = "batch",

@@ -172,6 +172,7 @@ def run(
         device=model.device,
         attacks={trial.attack: {"family": trial.family, "threat": trial.threat} for trial in trials},
         settings=settings.model_dump(),
+        **({"warnings": list(dataset.warnings)} if dataset.warnings else {}),
     )
     result = Result(
         rows=tuple(rows),

@@ -8,17 +8,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ragguard.calibration import parts
+from ragguard.calibration.derived import derived_queries, enough
 from ragguard.defenses import CalibratedGuard, CalibratedGuardSettings, Policy
 from ragguard.defenses.saved import SavedGuard
 from ragguard.errors import InvalidInputError
 from ragguard.evaluation import models, remote
 from ragguard.evaluation.cache import CachedEncoder
-from ragguard.evaluation.datasets import load_documents, load_queries
+from ragguard.evaluation.datasets import in_folder, load_documents, load_queries
 from ragguard.index import DenseIndex
 from ragguard.types import Document
 
 BLOCK = 1024
 """Documents indexed between two signs of life."""
+
+FEWEST = 2
+"""Documents of a corpus, at least: the model of its language leaves out the one that is judged."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +62,8 @@ def read(
     """Documents, and clean queries where there are some.
 
     Args:
-        data: A folder with `corpus.jsonl` and `queries.jsonl`, or a name of a dataset, see `remote.find`; or None.
+        data: A folder with `corpus.jsonl` and `queries.jsonl` (other formats: see `datasets.in_folder`), or a name of a dataset,
+            see `remote.find`; or None.
         corpus: Of documents, where `data` is None.
         queries: Takes the place of the folder's.
         cache: Folder of what is downloaded.
@@ -71,8 +76,8 @@ def read(
     if data is not None and data.partition(":")[0] in ("beir", "hf"):
         dataset = remote.find(data, cache)
         return dataset.documents, load_queries(queries) if queries else tuple(dict.fromkeys(dataset.queries.values()))
-    documents = load_documents(corpus or Path(str(data)) / "corpus.jsonl")
-    if queries is None and data is not None and (own := Path(data) / "queries.jsonl").exists():
+    documents = load_documents(corpus or in_folder(Path(str(data)), "corpus"))
+    if queries is None and data is not None and (own := in_folder(Path(data), "queries")).exists():
         queries = own
     return documents, load_queries(queries) if queries else None
 
@@ -99,11 +104,19 @@ def calibrate(
         step: Called before each part of the work with a sentence, how much is done, and how much there is.
 
     Raises:
-        InvalidInputError: If there are no documents or too few queries.
+        InvalidInputError: If there are too few documents or queries; the message says how many, and how many are needed.
     """
-    if queries is not None:
-        parts(queries, settings.max_clean_query_loss)  # refuses too few of them before the corpus is embedded
     total = len(documents)
+    if total < FEWEST:
+        raise InvalidInputError(
+            f"the corpus has {total} document{'' if total == 1 else 's'} with words, and {FEWEST} are needed, as each is judged "
+            "by the language of others; give more"
+        )
+    loss = settings.max_clean_query_loss
+    try:  # too few are refused before the corpus is embedded
+        parts([query.text for query in derived_queries(documents, enough(loss))] if queries is None else queries, loss)
+    except InvalidInputError as error:
+        raise InvalidInputError(f"queries are derived from {total} documents: {error}") if queries is None else error from None
     step("loading the model", 0, total)
     encoder = CachedEncoder(models.load(model), cache)
     index = DenseIndex(encoder)

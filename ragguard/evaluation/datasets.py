@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,12 +10,19 @@ from typing import Any
 import numpy as np
 
 from ragguard.attacks import Target
-from ragguard.errors import InvalidInputError
+from ragguard.errors import DuplicateDocumentError, InvalidInputError
+from ragguard.evaluation import fields, judgements, reading
+from ragguard.evaluation.fields import DOCUMENT, MEND, QUERY, shown
+from ragguard.evaluation.reading import SUFFIXES, records
+from ragguard.evaluation.reading import rows as rows  # was written here
 from ragguard.text import canonical, words
 from ragguard.types import Document
 
 LIES = ("poisonedrag-llm", "poisonedrag-I", "fluent-lie")
 """How the names of attack texts begin that are fluent lies without a copied query."""
+
+JUDGEMENTS = (".tsv", ".txt", ".trec", ".qrels")
+"""Suffixes of files of judgements, BEIR's first; what they hold is seen from their columns."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +53,7 @@ class Dataset:
         attack_texts: Ready-made attack texts.
         paraphrases: Query id to paraphrases of the query, from `paraphrases.jsonl` where there is one.
         left_out: Ids of documents without words, which public corpora have and no index takes.
+        warnings: What whoever reads the results should know: judgements of what is not there.
     """
 
     name: str
@@ -57,62 +64,107 @@ class Dataset:
     attack_texts: tuple[AttackText, ...]
     paraphrases: Mapping[str, tuple[str, ...]]
     left_out: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 def load(folder: Path) -> Dataset:
     """Read a dataset.
 
+    Where the folder has no `corpus.jsonl`, `queries.jsonl` or `qrels/test.tsv`, the same in another format is taken, see
+    `ragguard.evaluation.reading.records`; judgements may be `qrels/test.txt`, `.trec` or `.qrels`, too, in TREC's form or BEIR's.
+
     Raises:
-        InvalidInputError: If a file is missing or a line malformed; the message names file and line.
+        InvalidInputError: If a file is missing, a line malformed, or there is nothing to search, ask or judge by; the message
+            names file and line.
     """
-    documents = []
-    for where, row in _lines(folder / "corpus.jsonl"):
-        documents.append(document(where, row))
+    corpus = in_folder(folder, "corpus")
+    documents = [*_documents(corpus)]
+    asking = in_folder(folder, "queries")
     texts: dict[str, str] = {}
     answers: dict[str, tuple[str, str]] = {}
-    for where, row in _lines(folder / "queries.jsonl"):
-        query_id = _id(where, row)
+    for where, row in records(asking, QUERY):
+        query_id = fields.identifier(where, row, QUERY.ids)
         if query_id in texts:
-            raise InvalidInputError(f"{where} has the id {query_id!r}, which an earlier line has")
-        texts[query_id] = canonical(_text(where, row, "text")).text
-        metadata = _metadata(where, row)
+            raise InvalidInputError(f"{where} has the id {query_id!r}, which an earlier line has; rename or take out one of them")
+        texts[query_id] = _query(where, row)
+        metadata = fields.metadata(where, row)
         if "correct_answer" in metadata and "incorrect_answer" in metadata:
             answers[query_id] = (str(metadata["correct_answer"]), str(metadata["incorrect_answer"]))
-    relevant = _qrels(folder / "qrels" / "test.tsv", texts, {passage.id for passage in documents})
+    kept = tuple(passage for passage in documents if words(passage.text))
+    left_out = tuple(passage.id for passage in documents if not words(passage.text))
+    if not kept:
+        raise InvalidInputError(f"{corpus} has {len(documents)} documents, and none with words; at least one is needed")
+    if not texts:
+        raise InvalidInputError(f"{asking} has no queries; at least one is needed")
+    judged_by = in_folder(folder, "qrels/test", JUDGEMENTS)
+    relevant, warnings = judgements.load(judged_by, texts, {passage.id for passage in documents})
     attacks = folder / "attacks.jsonl"
     attack_texts = tuple(
-        AttackText(_text(where, row, "query_id"), _text(where, row, "attack"), _text(where, row, "text"))
+        AttackText(
+            fields.identifier(where, row, ("query_id",)), fields.string(where, row, "attack"), fields.string(where, row, "text")
+        )
         for where, row in (_lines(attacks) if attacks.exists() else ())
     )
     judged = {query_id: text for query_id, text in texts.items() if query_id in relevant}
-    kept = tuple(passage for passage in documents if words(passage.text))
-    left_out = tuple(passage.id for passage in documents if not words(passage.text))
     own = folder / "paraphrases.jsonl"
     paraphrases = load_paraphrases(own) if own.exists() else {}
-    return Dataset(folder.name, kept, judged, relevant, answers, attack_texts, paraphrases, left_out)
+    return Dataset(folder.name, kept, judged, relevant, answers, attack_texts, paraphrases, left_out, warnings)
+
+
+def in_folder(folder: Path, name: str, suffixes: Sequence[str] = SUFFIXES) -> Path:
+    """The file of a dataset with this name: in the first of the formats, or else in the only other one that is there.
+
+    Where there is none, the path is that of BEIR's file.
+
+    Raises:
+        InvalidInputError: If there are several others.
+    """
+    named = folder / f"{name}{suffixes[0]}"
+    if named.exists():
+        return named
+    there = [path for suffix in suffixes for end in ("", ".gz") if (path := folder / f"{name}{suffix}{end}").exists()]
+    if len(there) > 1:
+        raise InvalidInputError(f"{folder} has {' and '.join(path.name for path in there)}; leave the one that is to be read")
+    return there[0] if there else named
 
 
 def load_documents(path: Path) -> tuple[Document, ...]:
-    """Read `corpus.jsonl`, or any file of JSON lines with `text`; without `_id`, the number of the line is the id.
+    """Read `corpus.jsonl`, or any other file with rows that have `text`; without an id, the number of the line is the id.
 
-    Documents without words are left out.
+    `.json`, `.csv` and `.tsv` are read as what they are, other files as JSON lines, each with `.gz` behind it unpacked; see
+    `ragguard.evaluation.reading.records`. In a `.json` file, what has no id is numbered. Documents without words are left out.
 
     Raises:
-        InvalidInputError: If the file is missing or a line malformed; the message names file and line.
+        InvalidInputError: If the file is missing, a line malformed, or an id there twice with different texts; the message names
+            file and line.
     """
-    documents = (document(where, {"_id": where.rpartition(":")[2], **row}) for where, row in _lines(path))
-    return tuple(passage for passage in documents if words(passage.text))
+    return tuple(passage for passage in _documents(path, numbered=True) if words(passage.text))
 
 
 def load_queries(path: Path) -> tuple[str, ...]:
-    """Read different queries, in canonical form: JSON lines with `text` where the name ends in `.jsonl`, else one query a line.
+    """Read different queries, in canonical form, from any of the formats of `ragguard.evaluation.reading.records`.
+
+    These are JSON lines (`.jsonl`, `.ndjson`), `.json`, tables (`.tsv`, `.csv`), and one query a line (`.txt`, `.log`, no suffix,
+    so pipes, too), each with `.gz` behind it or not. Ids are not needed.
 
     Raises:
-        InvalidInputError: If the file is missing or a line malformed; the message names file and line.
+        InvalidInputError: If the file is missing, a line malformed, or an id there twice with different texts; the message names
+            file and line.
     """
-    as_json = path.suffix == ".jsonl"
-    texts = [_text(where, row, "text") for where, row in _lines(path)] if as_json else _read(path).split("\n")
-    return tuple(dict.fromkeys(query for text in texts if (query := canonical(text).text.strip())))
+    queries: dict[str, None] = {}
+    by_id: dict[str, str] = {}
+    for where, row in records(path, QUERY):
+        query = _query(where, row).strip()
+        if not row.keys().isdisjoint(QUERY.ids):
+            query_id = fields.identifier(where, row, QUERY.ids, "")
+            if query_id and by_id.setdefault(query_id, query) != query:
+                raise InvalidInputError(
+                    f"{where} has the id {query_id!r}, which an earlier line has, for {shown(query)}, not "
+                    f"{shown(by_id[query_id])}; rename or take out one of them"
+                )
+        if query:
+            queries[query] = None
+    return tuple(queries)
 
 
 def load_paraphrases(path: Path) -> dict[str, tuple[str, ...]]:
@@ -125,8 +177,8 @@ def load_paraphrases(path: Path) -> dict[str, tuple[str, ...]]:
     for where, row in _lines(path):
         texts = row.get("paraphrases")
         if not isinstance(texts, list) or not texts or not all(isinstance(text, str) for text in texts):
-            raise InvalidInputError(f"{where} needs a list of strings under 'paraphrases', not {texts!r}")
-        paraphrases[_text(where, row, "query_id")] = tuple(texts)
+            raise InvalidInputError(f"{where} needs a list of strings under 'paraphrases', not {shown(texts)}")
+        paraphrases[fields.identifier(where, row, ("query_id",))] = tuple(texts)
     return paraphrases
 
 
@@ -173,98 +225,52 @@ def target(dataset: Dataset, query_id: str) -> Target:
     )
 
 
-def document(where: str, row: Mapping[str, Any]) -> Document:
-    """The document of a row with `_id`, `text` and, where it has them, `title` and `metadata`.
+def document(where: str, row: Mapping[str, Any], unnamed: str | None = None) -> Document:
+    """The document of a row with an id, a text and, where it has them, `title` and `metadata`.
+
+    Args:
+        where: File and line; begins messages.
+        row: The row; ids and texts may have all the names of `ragguard.evaluation.fields.DOCUMENT`.
+        unnamed: The id where the row has none.
 
     Raises:
         InvalidInputError: If something is missing or of another type; the message begins with `where`.
     """
-    text = f"{_text(where, row, 'title', '')} {_text(where, row, 'text')}".strip()
-    return Document(_id(where, row), text, {**_metadata(where, row), "title": row.get("title", "")})
+    title = fields.title(where, row)
+    text = f"{title} {fields.text(where, row, DOCUMENT)}".strip()
+    name = fields.identifier(where, row, DOCUMENT.ids, unnamed)
+    return Document(name, text, {**fields.metadata(where, row), "title": title})
 
 
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidInputError(f"{path} cannot be read: {error}") from error
-
-
-def rows(lines: Iterable[bytes], path: Path | str, first: int = 1) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The objects of JSON lines, each with its place, `path:number`; empty lines are passed over.
-
-    Args:
-        lines: Of a file, or a part of it.
-        path: Of the file; for messages.
-        first: Number of the first of the lines.
+def _documents(path: Path, *, numbered: bool = False) -> Iterator[Document]:
+    """The documents of a file, one after the other.
 
     Raises:
-        InvalidInputError: If a line is no JSON object; the message names file and line.
+        DuplicateDocumentError: If an id is there twice with different texts.
+        InvalidInputError: If something else is wrong.
     """
-    for number, line in enumerate(lines, first):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line.decode("utf-8"), object_pairs_hook=_once)
-        except (ValueError, RecursionError) as error:
-            raise InvalidInputError(f"{path}:{number} is not JSON: {error}; mend the line, or take it out") from error
-        if not isinstance(row, dict):
-            raise InvalidInputError(f"{path}:{number} must be a JSON object; mend the line, or take it out")
-        yield f"{path}:{number}", row
+    texts: dict[str, str] = {}
+    for number, (where, row) in enumerate(records(path, DOCUMENT), 1):
+        unnamed = str(number) if reading.suffix(path) == ".json" else where.rpartition(":")[2]
+        passage = document(where, row, unnamed if numbered else None)
+        if texts.setdefault(passage.id, passage.text) != passage.text:
+            raise DuplicateDocumentError(
+                f"{where} has the id {passage.id!r}, which an earlier line has with another text; rename or take out one of them"
+            )
+        yield passage
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object whose names are all different: of two texts, another reader may take the other one."""
-    members = dict(pairs)
-    if len(members) < len(pairs):
-        raise ValueError(f"a name is there twice among {[name for name, _ in pairs]!r:.200}")
-    return members
+def _query(where: str, row: Mapping[str, Any]) -> str:
+    """The canonical text of a query.
+
+    Raises:
+        InvalidInputError: If it is missing, or empty.
+    """
+    text = fields.text(where, row, QUERY)
+    if not text.strip():
+        raise InvalidInputError(f"{where} has an empty query, {shown(text)}; {MEND}")
+    return canonical(text).text
 
 
 def _lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    try:
-        with path.open("rb") as file:
-            yield from rows(file, path)
-    except OSError as error:
-        raise InvalidInputError(f"{path} cannot be read: {error}") from error
-
-
-def _id(where: str, row: Mapping[str, Any]) -> str:
-    value = _text(where, row, "_id")
-    if not value or not value.isprintable():
-        raise InvalidInputError(f"{where} needs printable characters under '_id', not {value!r}")
-    return value
-
-
-def _metadata(where: str, row: Mapping[str, Any]) -> dict[str, Any]:
-    value = row.get("metadata") or {}
-    if not isinstance(value, dict):
-        raise InvalidInputError(f"{where} needs an object under 'metadata', not {value!r}")
-    return value
-
-
-def _text(where: str, row: Mapping[str, Any], key: str, default: str | None = None) -> str:
-    value = row.get(key, default)
-    if not isinstance(value, str):
-        raise InvalidInputError(f"{where} needs a string under {key!r}, not {value!r}")
-    return value
-
-
-def _qrels(path: Path, queries: Mapping[str, str], documents: set[str]) -> dict[str, frozenset[str]]:
-    rows = _read(path).split("\n")[1:]
-    relevant: dict[str, set[str]] = {}
-    for number, row in enumerate(rows, 2):
-        if not row.strip():
-            continue
-        try:
-            query_id, document_id, grade = row.split("\t")
-            positive = float(grade) > 0
-        except ValueError as error:
-            raise InvalidInputError(
-                f"{path}:{number} needs query id, document id and a number, tab-separated: {row!r}"
-            ) from error
-        if query_id not in queries or document_id not in documents:
-            raise InvalidInputError(f"{path}:{number} judges {query_id!r} / {document_id!r}, which the dataset does not have")
-        if positive:
-            relevant.setdefault(query_id, set()).add(document_id)
-    return {query_id: frozenset(ids) for query_id, ids in relevant.items()}
+    return rows(reading.byte_lines(path), path)

@@ -124,9 +124,9 @@ class Worker:
         while block := list(islice(lines, BLOCK)):
             texts, named, refused = [], [], []
             for place, row in block:
-                passage = document(place, {"_id": place, **row})
+                passage = document(place, row, place)
                 text = canonical(passage.text).text
-                if "_id" in row:
+                if passage.id != place:
                     named.append((passage.id, place, content_hash(text)))
                 if reason := unfit(text):
                     refused.append(Refusal(passage.id, place, reason))

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ragguard.errors import InvalidInputError
-from ragguard.evaluation.datasets import rows
+from ragguard.evaluation.fields import DOCUMENT
+from ragguard.evaluation.reading import rows
 from ragguard.evidence import BLOCK
 
 LINES = 2 * BLOCK
@@ -17,8 +18,9 @@ LINES = 2 * BLOCK
 LONGEST = 1 << 26
 """Bytes of a line, at most: what fills the memory is no document."""
 
-COLUMNS = ("_id", "title", "text")
-FORMATS = (".jsonl", ".parquet")
+COLUMNS = (*DOCUMENT.ids, "title", "text")
+LINED = (".jsonl", ".ndjson")
+FORMATS = (*LINED, ".parquet")
 
 
 @dataclass(frozen=True)
@@ -61,8 +63,6 @@ class Part:
             for batch in table.iter_batches(BLOCK, row_groups=range(self.start, self.stop), columns=known):
                 for row in batch.to_pylist():
                     fields = {name: value for name, value in row.items() if value is not None}
-                    if isinstance(fields.get("_id"), int):
-                        fields["_id"] = str(fields["_id"])
                     yield f"{self.path}:{number}", fields
                     number += 1
 
@@ -70,7 +70,7 @@ class Part:
 def parts(sources: Sequence[str]) -> list[Part]:
     """The parts of files and folders, in the order of their names.
 
-    Of a folder with `corpus.jsonl` (BEIR) that file is taken, else every `.jsonl` and `.parquet` file in it and below.
+    Of a folder with `corpus.jsonl` (BEIR) that file is taken, else every `.jsonl`, `.ndjson` and `.parquet` file in it and below.
 
     Args:
         sources: Paths, or URLs of what fsspec opens, such as `s3://bucket/folder` with the package s3fs.
@@ -95,7 +95,7 @@ def _files(source: str) -> list[str]:
             corpus = f"{root}/corpus.jsonl"
             paths = [corpus] if system.exists(corpus) else sorted(path for path in system.find(root) if path.endswith(FORMATS))
         if not paths or not paths[0].endswith(FORMATS):
-            raise InvalidInputError(f"{source!r} is, or holds, no file of documents; they end in {' or '.join(FORMATS)}")
+            raise InvalidInputError(f"{source!r} is, or holds, no file of documents; they end in {', '.join(LINED)} or .parquet")
         return paths if isinstance(system, LocalFileSystem) else [system.unstrip_protocol(path) for path in paths]
 
 

@@ -50,7 +50,7 @@ class Sources:
         """
         for part in self._parts:
             for place, row in part.read():
-                yield document(place, {"_id": place, **row})
+                yield document(place, row, place)
         for path in self._texts:
             try:
                 if path.stat().st_size > LONGEST:

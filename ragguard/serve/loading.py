@@ -57,7 +57,7 @@ def load(
 
     Args:
         guard: What `ragguard calibrate` wrote.
-        corpus: The documents it was calibrated on: JSON lines with text.
+        corpus: The documents it was calibrated on, see `ragguard.evaluation.datasets.load_documents`.
         model: The encoder, see `ragguard.evaluation.models.load`; None takes the offline one.
         quota: Documents of one source that may pass; None counts none.
         store: Of evidence: an SQLite file or an SQLAlchemy URL; None keeps it in memory.
