@@ -113,8 +113,9 @@ def calibrate(
             "by the language of others; give more"
         )
     loss = settings.max_clean_query_loss
+    clean_queries = derived_queries(documents, enough(loss)) if queries is None else queries
     try:  # too few are refused before the corpus is embedded
-        parts([query.text for query in derived_queries(documents, enough(loss))] if queries is None else queries, loss)
+        parts([query if isinstance(query, str) else query.text for query in clean_queries], loss)
     except InvalidInputError as error:
         raise InvalidInputError(f"queries are derived from {total} documents: {error}") if queries is None else error from None
     step("loading the model", 0, total)
@@ -126,7 +127,7 @@ def calibrate(
     step("judging what queries find", total, total)
     if queries is not None:
         encoder.encode_query(list(queries))  # in large batches
-    return CalibratedGuard.calibrated(encoder, index, documents, queries, k=k, **settings.model_dump())
+    return CalibratedGuard.calibrated(encoder, index, documents, clean_queries, k=k, **settings.model_dump())
 
 
 def summary(guard: CalibratedGuard | SavedGuard) -> Summary:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from ragguard.errors import InvalidInputError
@@ -33,7 +34,7 @@ class Fields:
     main: str | None
     bare: bool
 
-    @property
+    @cached_property
     def known(self) -> frozenset[str]:
         """All names that have a meaning."""
         return frozenset((*self.ids, *self.texts, "title", "metadata"))

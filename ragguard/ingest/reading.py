@@ -9,17 +9,15 @@ from typing import Any
 
 from ragguard.errors import InvalidInputError
 from ragguard.evaluation.fields import DOCUMENT
+from ragguard.evaluation.reading import LINES as LINED
+from ragguard.evaluation.reading import LONGEST as LONGEST
 from ragguard.evaluation.reading import rows
 from ragguard.evidence import BLOCK
 
 LINES = 2 * BLOCK
 """Lines of a JSON file that one worker takes at a time: whole blocks, and half a minute to a minute of a core's time."""
 
-LONGEST = 1 << 26
-"""Bytes of a line, at most: what fills the memory is no document."""
-
 COLUMNS = (*DOCUMENT.ids, "title", "text")
-LINED = (".jsonl", ".ndjson")
 FORMATS = (*LINED, ".parquet")
 
 
