@@ -16,7 +16,7 @@ import numpy as np
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
-from ragguard.calibration import corpus_hash
+from ragguard.calibration import Report, corpus_hash
 from ragguard.defenses.base import judgeable
 from ragguard.defenses.saved import SavedGuard
 from ragguard.encoders import OFFLINE_MODEL, OFFLINE_SHA256, SentenceTransformerEncoder
@@ -199,13 +199,22 @@ def _device(encoder: Encoder) -> Iterator[Finding]:
         yield Finding("device", "ok", f"{what}, no GPU")
 
 
+def stopped(report: Report) -> str:
+    """What a guard stops of attacks on itself, in a sentence."""
+    if not report.protection:
+        return "What it stops was never tried; calibrate again."
+    if report.weak:
+        return f"It does not stop texts {', '.join(report.weak)}."
+    return "It stops what it was attacked with."
+
+
 def _calibration(path: Path, saved: SavedGuard, encoder: Encoder | None) -> Iterator[Finding]:
     calibration = summary(saved)
     changed = datetime.fromtimestamp(path.stat().st_mtime, tz=timezone.utc).date()
-    queries = f"{calibration.fitted + calibration.queries} {'derived' if calibration.derived else 'clean'} queries"
+    queries = f"{calibration.queries} {'derived' if calibration.derived else 'clean'} queries"
     what = (
         f"{path}, file of {changed}: {queries} over {calibration.documents} texts, for up to {calibration.k} results. "
-        f"{calibration.promise}"
+        f"{calibration.promise} {stopped(calibration.report)}"
     )
     if encoder and encoder.name != calibration.encoder:
         message = f"{path} was calibrated with another model: fingerprint {calibration.encoder}, this one has {encoder.name}"

@@ -15,6 +15,7 @@ from ragguard.calibration.derived import DerivedQuery, derived_queries, enough
 from ragguard.defenses import CalibratedGuard, CalibratedGuardSettings
 from ragguard.defenses import calibrated as module
 from ragguard.defenses.calibrating import build
+from ragguard.defenses.learning import reference_queries
 from ragguard.errors import DefenseError, InvalidInputError
 from ragguard.evidence import MemoryStore
 from ragguard.signals import Candidates, CorpusModel, Echo, Outlier, Profiles, Signal, Stuffing
@@ -328,7 +329,7 @@ def test_a_guard_is_calibrated_on_the_queries_and_remembers_on_what() -> None:
     assert {k for _, k in deep.asked} == {20}  # k=10, depth=2
 
 
-def test_a_guard_on_derived_queries_leaves_their_sources_out() -> None:
+def test_a_guard_that_learns_nothing_leaves_the_sources_of_derived_queries_out() -> None:
     source, other = Document("s", "A long sentence of seven words is here."), Document("o", "bees are elsewhere")
     queries = [DerivedQuery(f"a long sentence {i}", source.text) for i in range(40)]
     retriever = Asked([Hit(source, 2), Hit(other, 1)])
@@ -368,7 +369,11 @@ def test_without_queries_they_are_derived_from_the_documents() -> None:
     options: dict[str, Any] = {"signals": [Alpha, Beta], "max_clean_query_loss": 0.1}
     made = CalibratedGuard.calibrated(WordHashEncoder(), retriever, documents, **options)
     assert made.calibration.derived
-    assert {query for query, _ in retriever.asked} == {one.text for one in derived_queries(documents, enough(0.1))}
+    asked = {query for query, _ in retriever.asked}
+    assert asked >= {query.text for query in derived_queries(documents, enough(0.1))}
+    assert asked >= {query.text for query in reference_queries(documents)}
+    assert made.calibration.joint is not None
+    assert len(made.calibration.maxima) == len(derived_queries(documents, enough(0.1)))
 
 
 def test_signals_are_built_of_the_corpus_and_the_fit_queries_and_those_of_a_file_are_found_by_name(tmp_path: Path) -> None:

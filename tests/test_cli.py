@@ -210,8 +210,8 @@ def test_a_guard_is_calibrated_and_written(tmp_path: Path, capsys: pytest.Captur
         "echo",
         "typical",
         "unit",
-        "real queries fit the scales",
-        "set the threshold",
+        "fit the scales",
+        "real ones set the threshold",
         "At most 10.00% of clean queries",
         f"ragguard serve {out} {tmp_path}/corpus.jsonl",
     ):

@@ -10,7 +10,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 
 from ragguard.audit.record import SOURCE, Decided, Judge, Record, decided, guard_digest, judges_of
-from ragguard.calibration import Scale, suspicions
+from ragguard.calibration import JointScore, Scale, suspicions
 from ragguard.defenses.calibrated import CalibratedGuard
 from ragguard.defenses.quota import SourceQuota
 from ragguard.errors import RAGGuardError
@@ -137,24 +137,26 @@ def _contradictions(record: Record) -> tuple[str, ...]:
         try:
             description = judge.described
             scales = {
-                name: Scale(typical=typical, unit=unit, maxima=(0.0,)) for name, (typical, unit) in description["scales"].items()
+                name: Scale(typical=typical, unit=unit, maxima=(0.0,), alone=name not in description.get("context", ()))
+                for name, (typical, unit) in description["scales"].items()
             }
+            joint = JointScore.model_validate(description["joint"]) if description.get("joint") else None
             threshold, drops = float(description["threshold"]), description["settings"]["policy"] in ("drop", "raise")
         except (KeyError, TypeError, ValueError, AttributeError):
             differences.append(f"what is recorded of {judge.name} is not how it describes itself")
             continue
         for verdict in record.verdicts:
             if verdict.defense == judge.name:
-                differences += _follows(verdict, scales, threshold, drops)
+                differences += _follows(verdict, scales, joint, threshold, drops)
     return tuple(differences)
 
 
-def _follows(verdict: Decided, scales: Mapping[str, Scale], threshold: float, drops: bool) -> list[str]:
+def _follows(verdict: Decided, scales: Mapping[str, Scale], joint: JointScore | None, threshold: float, drops: bool) -> list[str]:
     about = f"document {verdict.document!r}"
     if verdict.suspicion is None:  # of a text that could not be judged, which is dropped
         return [] if verdict.action == "drop" else [f"{about}: {verdict.action} follows from no suspicion"]
     scores = {name: np.array([verdict.signals.get(name, np.nan)]) for name in scales}
-    again = float(suspicions(scales, scores)[0])
+    again = float(suspicions(scales, scores, joint)[0])
     if not math.isclose(again, verdict.suspicion, rel_tol=TOLERANCE, abs_tol=TOLERANCE):
         return [f"{about}: its signals make a suspicion of {again:.4g}, not {verdict.suspicion:.4g}"]
     if (verdict.action == "drop") != (drops and verdict.suspicion > threshold):

@@ -1,6 +1,8 @@
 """Calibration: one scale for all signals, thresholds with a guaranteed share of clean queries harmed, and what queries to use."""
 
 from ragguard.calibration.drift import Drift
+from ragguard.calibration.joint import JointScore
+from ragguard.calibration.protection import Protection, Report, report
 from ragguard.calibration.thresholds import (
     CONFIDENCE,
     EXTREME,
@@ -9,6 +11,7 @@ from ragguard.calibration.thresholds import (
     VERSION,
     Calibration,
     Scale,
+    all_of,
     checked_k,
     corpus_hash,
     parts,
@@ -24,10 +27,15 @@ __all__ = [
     "VERSION",
     "Calibration",
     "Drift",
+    "JointScore",
+    "Protection",
+    "Report",
     "Scale",
+    "all_of",
     "checked_k",
     "corpus_hash",
     "parts",
+    "report",
     "scale",
     "suspicions",
 ]

@@ -98,9 +98,12 @@ class WithoutCopies:
 
     def retrieve(self, query: str, k: int) -> list[Hit]:
         """At most k hits; of twice as many, those that share no five words in a row with the sentence."""
-        runs = self._runs.get(query, ())
-        hits = self._retriever.retrieve(query, 2 * k)
-        return [hit for hit in hits if not any(run in _spaced(hit.document.text) for run in runs)][:k]
+        hits = self._retriever.retrieve(query, 2 * k if query in self._runs else k)
+        return [hit for hit in hits if not self.copied(query, hit.document.text)][:k]
+
+    def copied(self, query: str, text: str) -> bool:
+        """Whether a text shares five words in a row with the sentence that a query was made of."""
+        return any(run in _spaced(text) for run in self._runs.get(query, ()))
 
 
 def _runs(sentence: str) -> list[str]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import math
 import threading
 from dataclasses import dataclass, field
+
+from ragguard.calibration.protection import wilson
 
 
 @dataclass
@@ -38,7 +39,7 @@ class Drift:
             queries, suspicious = self.queries, self.suspicious
         if queries * self.loss < 1:  # too few to say anything of such a share
             return None
-        low = _wilson_low(suspicious, queries)
+        low, _ = wilson(suspicious, queries)
         if low <= self.loss:
             return None
         return (
@@ -46,9 +47,3 @@ class Drift:
             f"(at least {low:.1%} with 95 % confidence), more than the {self.loss:.1%} calibrated for: "
             "review what was removed; if it was honest, calibrate again"
         )
-
-
-def _wilson_low(hits: int, n: int, z: float = 1.96) -> float:
-    share = hits / n
-    centre = share + z * z / (2 * n)
-    return (centre - z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))) / (1 + z * z / n)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
+from ragguard.calibration.joint import JointScore
 from ragguard.checks import positive
 from ragguard.errors import InvalidInputError
 from ragguard.text import content_hash
@@ -27,6 +28,16 @@ NORM = 4
 """Scores of several signals add up in this norm: nearly the largest, a little more where several agree. Against the largest alone
 it took GASLITE from ASR@10 .26 to .09 and adversarial decoding from .20 to .06 on nq_dev (with the same signals)."""
 
+TOLD = 0.7
+"""Signals with this share of a document's suspicion are named, and always the largest: a quarter or more of its fourth power."""
+
+HALF = 0.5
+"""Likewise of the largest part of a joint score."""
+
+HARDER = 2.5
+"""Of what a derived query finds, its own source repeats it, as few documents repeat what users ask: so many times the share of
+derived queries may be harmed. Benchmarks/results/few_queries.json has what that costs real ones."""
+
 CONFIDENCE = 0.95
 
 
@@ -37,6 +48,7 @@ class Scale(BaseModel):
         typical: Median over clean queries of the largest score among their top documents.
         unit: Distance from there to their 98 % quantile.
         maxima: The largest scores themselves, one a query, ascending; p-values come from them.
+        alone: Whether a high score is suspicious by itself.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -44,6 +56,7 @@ class Scale(BaseModel):
     typical: float
     unit: float = Field(gt=0)
     maxima: tuple[float, ...] = Field(min_length=1)
+    alone: bool = True
 
     def standard(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
         """Scores on the common scale."""
@@ -61,11 +74,17 @@ class Calibration(BaseModel):
         version: Of the schema.
         encoder: Name of the encoder; scores of another do not compare.
         k: Up to how many results a query may ask for: the loss is counted in the undefended top k.
-        scales: One for each signal, by name, from the fit queries.
+        scales: One for each signal, by name, from the reference queries.
         maxima: Suspicion of the most suspicious document in the top k of each calibration query, ascending.
         documents: How many different texts the corpus had; 0 if that is unknown.
         corpus: Their hash, see `corpus_hash`; empty likewise.
         derived: Whether the queries were derived from documents: then thresholds carry no guarantee for queries that users ask.
+        joint: What several signals together say; None for guards without it (version 0.1).
+        leading: For each of `maxima`, the signal that has most of it; empty likewise.
+        unjudged: Calibration queries that lose a document of their top k because it cannot be judged (too long, or no words).
+            They count as harmed.
+        unjudgeable: Ids of these documents, up to ten.
+        planted: Suspicions of texts with which the guard attacked itself, by form, ascending: its protection at any threshold.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -78,6 +97,31 @@ class Calibration(BaseModel):
     documents: int = Field(default=0, ge=0)
     corpus: str = ""
     derived: bool = False
+    joint: JointScore | None = None
+    leading: tuple[str, ...] = ()
+    unjudged: int = Field(default=0, ge=0)
+    unjudgeable: tuple[str, ...] = ()
+    planted: Mapping[str, tuple[float, ...]] = Field(default_factory=dict)
+
+    def suspicions(self, scores: Mapping[str, NDArray[np.float64]]) -> NDArray[np.float64]:
+        """Of candidates, from their scores by signal; see the function of this name. Shape (candidates,)."""
+        return suspicions(self.scales, scores, self.joint)
+
+    def telling(self, scores: Mapping[str, float]) -> list[str]:
+        """The signals that have most of one candidate's suspicion, the largest first; at least one.
+
+        Args:
+            scores: By signal.
+        """
+        alone = {name: (scores[name] - scale.typical) / scale.unit for name, scale in self.scales.items() if scale.alone}
+        if self.joint and self.joint({name: np.array([score]) for name, score in scores.items()})[0] > 0:
+            weights = self.joint.parts(scores)
+            least = HALF * max(weights.values())
+        else:
+            weights = alone
+            norm = sum(max(value, 0.0) ** NORM for value in alone.values()) ** (1 / NORM)
+            least = min(TOLD * norm, max(alone.values()))
+        return sorted((name for name, weight in weights.items() if weight >= least), key=lambda name: -weights[name])
 
     @property
     def asked(self) -> str:
@@ -98,11 +142,19 @@ class Calibration(BaseModel):
             InvalidInputError: If a share is out of range, or there are too few calibration queries for it.
         """
         _checked_share(loss)
+        if self.derived and self.joint:
+            loss = min(HARDER * loss, 0.5)
         if not 0 <= poisoned < 1:
             raise InvalidInputError(f"the share of poisoned calibration queries must lie between 0 and 1, not {poisoned}")
-        n = len(self.maxima)
+        n = len(self.maxima) + self.unjudged
         clean = n - math.floor(poisoned * n)
         rank = _confident_rank(clean, loss) if confident else math.ceil((1 - loss) * (clean + 1))
+        if clean >= rank > len(self.maxima):
+            raise InvalidInputError(
+                f"{self.unjudged} of {n} calibration queries lose {', '.join(map(repr, self.unjudgeable))}, "
+                f"which cannot be judged: that alone is more than {loss:.2%}; "
+                "split what is too long, leave out what has no words, or allow more"
+            )
         if rank > clean:
             least = math.ceil(math.log(1 - CONFIDENCE) / math.log(1 - loss)) if confident else math.ceil(1 / loss) - 1
             raise InvalidInputError(
@@ -125,22 +177,33 @@ def corpus_hash(texts: Sequence[str]) -> tuple[int, str]:
     return len(names), hashlib.sha256(names.tobytes().hex().encode()).hexdigest()
 
 
-def scale(maxima: Sequence[float], least: float) -> Scale:
-    """The scale of a signal, from its largest score in the top documents of each fit query.
+def scale(maxima: Sequence[float], least: float, *, alone: bool = True) -> Scale:
+    """The scale of a signal, from its largest score in the top documents of each reference query.
 
     Args:
         maxima: One number a query.
         least: Least unit, for signals that are the same on nearly all queries.
+        alone: Whether a high score is suspicious by itself.
     """
     typical, extreme = np.quantile(maxima, [TYPICAL, EXTREME]).tolist()
-    return Scale(typical=typical, unit=max(extreme - typical, least), maxima=tuple(sorted(maxima)))
+    return Scale(typical=typical, unit=max(extreme - typical, least), maxima=tuple(sorted(maxima)), alone=alone)
 
 
-def suspicions(scales: Mapping[str, Scale], scores: Mapping[str, NDArray[np.float64]]) -> NDArray[np.float64]:
-    """4-norm of each candidate's standard scores above 0, over all signals; shape (candidates,)."""
-    above = np.maximum([scales[name].standard(values) for name, values in scores.items()], 0)
+def suspicions(
+    scales: Mapping[str, Scale], scores: Mapping[str, NDArray[np.float64]], joint: JointScore | None = None
+) -> NDArray[np.float64]:
+    """Suspicion of each candidate, shape (candidates,).
+
+    The 4-norm of the standard scores above 0, over the signals that say something alone. With a joint score that number n becomes
+    n / (1 + n), which is below 1, and what the joint score finds has 1 and its excess: a signal at its ceiling on honest
+    documents may blind the norm, and not what no honest document has together.
+    """
+    above = np.maximum([scales[name].standard(values) for name, values in scores.items() if scales[name].alone], 0)
     norms: NDArray[np.float64] = (above**NORM).sum(axis=0) ** (1 / NORM)
-    return norms
+    if joint is None:
+        return norms
+    together = joint(scores)
+    return np.where(together > 0, 1 + together, norms / (1 + norms))
 
 
 def _p_value(maxima: Sequence[float], value: float) -> float:
@@ -149,7 +212,7 @@ def _p_value(maxima: Sequence[float], value: float) -> float:
 
 
 def parts(queries: Sequence[str], loss: float) -> tuple[Sequence[str], Sequence[str]]:
-    """Fit and calibration queries, which must differ: half each, but as many calibration queries as the loss demands.
+    """Fit and calibration queries, which must differ, where nothing else can fit: half each, but as many as the loss demands.
 
     Raises:
         InvalidInputError: If the share is out of range, or there are too few.
@@ -164,6 +227,22 @@ def parts(queries: Sequence[str], loss: float) -> tuple[Sequence[str], Sequence[
             "scales; give more, or allow more"
         )
     return distinct[:-count], distinct[-count:]
+
+
+def all_of(queries: Sequence[str], loss: float) -> Sequence[str]:
+    """The different queries, all of which set the threshold.
+
+    Raises:
+        InvalidInputError: If the share is out of range, or there are too few.
+    """
+    _checked_share(loss)
+    least = math.ceil(1 / loss) - 1
+    distinct = list(dict.fromkeys(queries))
+    if len(distinct) < least:
+        raise InvalidInputError(
+            f"{len(distinct)} different queries are too few: a loss of {loss:.2%} needs {least}; give more, or allow more"
+        )
+    return distinct
 
 
 def _checked_share(loss: float) -> None:

@@ -75,6 +75,7 @@ def calibrate(
         return
     console.print(_table(summary))
     console.print(summary.promise, soft_wrap=True)
+    console.print(str(summary.report), soft_wrap=True, markup=False)
     where = corpus or (in_folder(Path(data), "corpus") if data and Path(data).is_dir() else "corpus.jsonl")
     console.print(f"\nWrote {out}. Serve it: ragguard serve {out} {where}", soft_wrap=True, markup=False)
     console.print(f"Or load it: CalibratedGuard.load({str(out)!r}, encoder, documents)", soft_wrap=True, markup=False)
@@ -84,7 +85,7 @@ def _table(summary: Summary) -> Table:
     what = "derived" if summary.derived else "real"
     table = Table(
         title=f"Calibrated on {summary.documents} documents",
-        caption=f"{summary.fitted} {what} queries fit the scales, {summary.queries} others set the threshold: "
+        caption=f"{summary.fitted} queries of the corpus fit the scales, {summary.queries} {what} ones set the threshold: "
         f"{summary.threshold:.3g}",
     )
     table.add_column("signal")

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from ragguard.calibration import Calibration
+from ragguard.calibration.thresholds import TOLD as TOLD
 from ragguard.defenses.base import Judgement
 from ragguard.defenses.saved import Policy
 from ragguard.errors import DefenseError
@@ -14,9 +15,6 @@ from ragguard.protocols import Encoder
 from ragguard.signals import Candidates, Scores, Signal
 from ragguard.text import without
 from ragguard.types import Hit, Vectors
-
-TOLD = 0.7
-"""Signals with this share of a document's suspicion are named, and always the largest: a quarter or more of its fourth power."""
 
 
 class Acting:
@@ -75,9 +73,8 @@ class Acting:
             reason = f"Nothing unusual: {share:.0%} of {queries} have a document as suspicious in their results."
             return Judgement(i, hit.score, reason, signals=numbers, suspicion=suspicion)
         scales = self._calibration.scales
-        standard = {name: (scores[name] - scales[name].typical) / scales[name].unit for name in (s.name for s in self._signals)}
-        least = min(TOLD * suspicion, max(standard.values()))
-        over = sorted((signal for signal in self._signals if standard[signal.name] >= least), key=lambda s: -standard[s.name])
+        by_name = {signal.name: signal for signal in self._signals}
+        over = [by_name[name] for name in self._calibration.telling(scores)]
         meanings = " and ".join(
             f"{signal.meaning} (p = {scales[signal.name].p_value(scores[signal.name]):.2g})" for signal in over
         )

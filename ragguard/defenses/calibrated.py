@@ -13,8 +13,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from ragguard.calibration import Calibration, Drift, checked_k, corpus_hash, parts, suspicions
-from ragguard.calibration.derived import DerivedQuery, WithoutCopies, derived_queries, enough
+from ragguard.calibration import Calibration, Drift, Report, checked_k, corpus_hash, report
+from ragguard.calibration.derived import DerivedQuery, derived_queries, enough
 from ragguard.checks import an_encoder, query_text
 from ragguard.defenses.acting import TOLD as TOLD
 from ragguard.defenses.acting import Acting
@@ -38,10 +38,9 @@ LOGGER = logging.getLogger("ragguard")
 class CalibratedGuard(BaseDefense):
     """Acts on documents more suspicious than all but a set share of clean queries' documents are.
 
-    Each signal's scores are put on one scale, the largest decide, and the threshold is that of clean queries: on average over
-    draws of calibration queries, at most `max_clean_query_loss` of clean queries lose a document of their top k, whatever the
-    signals and the corpus are, as long as live queries are like the calibration queries. What is not suspicious keeps the
-    retriever's order and scores.
+    On average over draws of calibration queries, at most `max_clean_query_loss` of clean queries lose a document of their top k,
+    whatever signals and corpus are, as long as live queries are like the calibration queries. What is not suspicious keeps the
+    retriever's order and scores. What it stops is measured, not guaranteed: `report` tells.
     """
 
     def __init__(
@@ -126,8 +125,8 @@ class CalibratedGuard(BaseDefense):
             encoder: Embeds windows and queries.
             retriever: The undefended retriever of the corpus.
             documents: The corpus.
-            queries: Like those that users ask; half fit the scales, half set the threshold. None derives them from the documents.
-                Derived ones guarantee no share.
+            queries: Like those that users ask; all of them set the threshold. None derives them from the documents. Derived ones
+                guarantee no share.
             k: Results per query, at most.
             signals: Which ones; None takes `SIGNALS`.
             max_clean_query_loss: Share of clean queries that may lose a document.
@@ -145,18 +144,39 @@ class CalibratedGuard(BaseDefense):
         known = sample(texts)
         corpus = CorpusModel(known)
         clean_queries = derived_queries(documents, enough(max_clean_query_loss)) if queries is None else queries
-        derived = [query for query in clean_queries if isinstance(query, DerivedQuery)]
-        if derived:
-            retriever = WithoutCopies(retriever, derived)
-        plain = [query_text(query.text if isinstance(query, DerivedQuery) else query) for query in clean_queries]
-        fit, held = parts(plain, max_clean_query_loss)
-        built = build(signals or SIGNALS, known, encoder, fit)
-        calibration = calibrate(encoder, retriever, Profiles(encoder, corpus, store), built, fit, held, k=k, depth=depth)
+        derived = any(isinstance(query, DerivedQuery) for query in clean_queries)
+        for query in clean_queries:
+            query_text(query.text if isinstance(query, DerivedQuery) else query)
+        profiles = Profiles(encoder, corpus, store)
+        built, calibration = calibrate(
+            encoder,
+            retriever,
+            profiles,
+            signals or SIGNALS,
+            documents,
+            known,
+            clean_queries,
+            max_clean_query_loss,
+            k=k,
+            depth=depth,
+        )
         count, corpus_name = corpus_hash(texts)
-        calibration = calibration.model_copy(update={"documents": count, "corpus": corpus_name, "derived": bool(derived)})
+        calibration = calibration.model_copy(update={"documents": count, "corpus": corpus_name, "derived": derived})
         loss = {"max_clean_query_loss": max_clean_query_loss, "confident": confident, "poisoned": poisoned}
         rare = RareWords(known)
         return cls(encoder, corpus, built, calibration, policy=policy, store=store, rare=rare, **loss)  # type: ignore[arg-type]
+
+    def report(self) -> Report:
+        """What share of clean queries is harmed, and what the guard stops of attacks on itself, at its threshold."""
+        settings = self.settings
+        return report(self.calibration, settings.max_clean_query_loss, poisoned=settings.poisoned, confident=settings.confident)
+
+    def __str__(self) -> str:
+        """Its name, and the report."""
+        return f"{self.name}\n{self.report()}"
+
+    def __repr__(self) -> str:
+        return f"<{self.name}, threshold {self.threshold:.3g}, {len(self.calibration.maxima)} {self.calibration.asked}>"
 
     def describe(self) -> Mapping[str, Any]:
         """Settings, threshold, each signal's scale (typical score, unit), digests of the calibration file and the corpus."""
@@ -172,6 +192,8 @@ class CalibratedGuard(BaseDefense):
             "k": calibration.k,
             "threshold": self.threshold,
             "scales": {name: [scale.typical, scale.unit] for name, scale in sorted(calibration.scales.items())},
+            "context": sorted(name for name, scale in calibration.scales.items() if not scale.alone),
+            "joint": calibration.joint and calibration.joint.model_dump(mode="json"),
             "calibration": digest(json.loads(saved)),
         }
 
@@ -268,7 +290,7 @@ class CalibratedGuard(BaseDefense):
         vector = encode_one_query(self._encoder, query)
         candidates = Candidates(folded_words(query), vector, self._profiles.get([hit.document.text for hit in hits]))
         scores = {signal.name: signal(candidates) for signal in self._signals}
-        suspicion = suspicions(self.calibration.scales, scores)
+        suspicion = self.calibration.suspicions(scores)
         self._count(bool((suspicion[:k] > self.threshold).any()))
         return self._acting(hits, vector, candidates, scores, suspicion, self.threshold)
 

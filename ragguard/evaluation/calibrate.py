@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ragguard.calibration import parts
+from ragguard.calibration import Report, all_of, report
 from ragguard.calibration.derived import derived_queries, enough
 from ragguard.defenses import CalibratedGuard, CalibratedGuardSettings, Policy
 from ragguard.defenses.saved import SavedGuard
@@ -32,7 +32,7 @@ class Summary:
     Attributes:
         encoder: Fingerprint of the model.
         documents: How many different texts the corpus had; 0 if that is unknown.
-        fitted: Queries that fit the scales.
+        fitted: Queries derived from the corpus that fit the scales; where none can be, clean ones.
         queries: Others, which set the threshold.
         derived: Whether all of them were derived from documents.
         k: Up to how many results a query may ask for.
@@ -41,6 +41,7 @@ class Summary:
         threshold: The suspicion above which a document is one.
         signals: By name, what is typical of a clean query's worst document, and the unit of what is beyond.
         promise: What share of clean queries may lose a document, and when that holds, in sentences.
+        report: What is harmed and what is stopped, in numbers (`ragguard.calibration.Report`).
     """
 
     encoder: str
@@ -54,6 +55,7 @@ class Summary:
     threshold: float
     signals: Mapping[str, Mapping[str, float]]
     promise: str
+    report: Report
 
 
 def read(
@@ -115,7 +117,7 @@ def calibrate(
     loss = settings.max_clean_query_loss
     clean_queries = derived_queries(documents, enough(loss)) if queries is None else queries
     try:  # too few are refused before the corpus is embedded
-        parts([query if isinstance(query, str) else query.text for query in clean_queries], loss)
+        all_of([query if isinstance(query, str) else query.text for query in clean_queries], loss)
     except InvalidInputError as error:
         raise InvalidInputError(f"queries are derived from {total} documents: {error}") if queries is None else error from None
     step("loading the model", 0, total)
@@ -150,6 +152,7 @@ def summary(guard: CalibratedGuard | SavedGuard) -> Summary:
         threshold=calibration.threshold(loss, poisoned=settings.poisoned, confident=settings.confident),
         signals={name: {"typical": scale.typical, "unit": scale.unit} for name, scale in calibration.scales.items()},
         promise=promise(guard),
+        report=report(calibration, loss, poisoned=settings.poisoned, confident=settings.confident),
     )
 
 

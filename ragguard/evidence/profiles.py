@@ -41,9 +41,14 @@ class Profiles:
             corpus: Judges the words.
             store: Keeps the embeddings of windows; None keeps them in memory.
         """
+        self._encoder = encoder
         self._windows = EvidenceBuilder(encoder, self.plan, MemoryStore() if store is None else store)
         self._corpus = corpus
         self._built: Recent[Profile] = Recent(BUILT)
+
+    def apart(self) -> Profiles:
+        """Of the same corpus by the same encoder, for texts that are kept in memory, and forgotten with this object."""
+        return Profiles(self._encoder, self._corpus)
 
     def prepare(self, texts: Sequence[str]) -> None:
         """Embed and store the windows of any number of canonical texts, and build as many profiles as are kept.

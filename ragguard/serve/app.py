@@ -16,7 +16,7 @@ from ragguard.evaluation.calibrate import summary
 from ragguard.serve.limits import AT_ONCE, RATE
 from ragguard.serve.loading import Loaded
 from ragguard.serve.problems import ASCIIResponse, handle
-from ragguard.serve.schema import Answer, Calibrated, Health, Kept, Live, Model, Problem, Question, described
+from ragguard.serve.schema import Answer, Calibrated, Health, Kept, Live, Model, Problem, Question, Stops, described
 from ragguard.serve.turnstile import Turnstile
 from ragguard.types import Document, GuardedResult, Hit
 
@@ -114,13 +114,16 @@ def _health(loaded: Loaded) -> Health:
         documents=loaded.documents,
         model=Model(name=loaded.model, fingerprint=calibration.encoder, dimension=loaded.encoder.dimension),
         calibration=Calibrated(
-            queries=calibration.fitted + calibration.queries,
+            queries=calibration.queries,
             derived=calibration.derived,
             documents=calibration.documents,
             max_clean_query_loss=calibration.max_clean_query_loss,
             policy=calibration.policy,
             threshold=calibration.threshold,
             promise=calibration.promise,
+            stops=tuple(Stops(**vars(part)) for part in calibration.report.protection),
+            weak=calibration.report.weak,
+            report=str(calibration.report),
         ),
         evidence="memory" if loaded.store is None else "database",
         unrecorded=None if loaded.observers is None else loaded.observers.lost + loaded.observers.failed,

@@ -146,17 +146,38 @@ class Model(Wire):
     dimension: int
 
 
+class Stops(Wire):
+    """What is stopped of one form of attack.
+
+    Attributes:
+        form: What was planted.
+        planted: How many texts.
+        stopped: How many were above the threshold.
+        low: Lower end of the 95 % interval of the share that is stopped.
+        high: Its upper end.
+    """
+
+    form: str
+    planted: int
+    stopped: int
+    low: float
+    high: float
+
+
 class Calibrated(Wire):
     """What the guard was calibrated on, and what it holds.
 
     Attributes:
-        queries: Queries that fit the scales or set the threshold.
+        queries: Queries that set the threshold.
         derived: Whether they were derived from documents; then no share is guaranteed.
         documents: How many different texts the corpus had then.
         max_clean_query_loss: Share of clean queries that may lose a document.
         policy: What is done with a suspicious document.
         threshold: The suspicion above which a document is one.
         promise: What share of clean queries may lose a document, and when that holds.
+        stops: What it stopped of attacks on itself when it was calibrated, by form; empty where that was not tried.
+        weak: Forms that it does not stop.
+        report: The same in sentences, with the reasons.
     """
 
     queries: int
@@ -166,6 +187,9 @@ class Calibrated(Wire):
     policy: Policy
     threshold: float
     promise: str
+    stops: tuple[Stops, ...]
+    weak: tuple[str, ...]
+    report: str
 
 
 class Live(Wire):

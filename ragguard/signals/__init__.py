@@ -8,6 +8,7 @@ from ragguard.signals.echo import Echo
 from ragguard.signals.flood import Flood
 from ragguard.signals.hidden_text import HiddenText
 from ragguard.signals.intrusion import Intrusion
+from ragguard.signals.off_subject import OffSubject
 from ragguard.signals.outlier import Outlier
 from ragguard.signals.scatter import Scatter
 from ragguard.signals.seam import Seam
@@ -23,6 +24,7 @@ __all__ = [
     "Flood",
     "HiddenText",
     "Intrusion",
+    "OffSubject",
     "Outlier",
     "Profile",
     "Profiles",

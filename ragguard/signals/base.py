@@ -112,6 +112,7 @@ class Signal(ABC):
         computed: When its work is done: at ingestion, or at query time (from what ingestion prepared).
         cost: What it costs.
         unit: Least difference between a usual score and a rare one, where clean queries show none.
+        alone: Whether a high value is suspicious by itself, and not only together with those of other signals.
     """
 
     name: ClassVar[str]
@@ -119,6 +120,7 @@ class Signal(ABC):
     computed: ClassVar[Literal["ingestion", "query"]]
     cost: ClassVar[str]
     unit: ClassVar[float] = 1e-3
+    alone: ClassVar[bool] = True
 
     @abstractmethod
     def __call__(self, candidates: Candidates) -> Scores:
