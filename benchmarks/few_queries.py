@@ -91,7 +91,7 @@ def keywords(share: float) -> Callable[[Path], Case]:
         drawn = np.random.default_rng(SEED).permutation(len(ids))[: round(share * len(ids))]
         added = []
         for i in drawn.tolist():
-            own = by_id[next(one for one in dataset.relevant[ids[i]] if one in by_id)]
+            own = by_id[next(one for one in sorted(dataset.relevant[ids[i]]) if one in by_id)]
             added.append(Document(f"{own.id}-page", f"{dataset.queries[ids[i]]}\n{own.text}"))
         return Case([*dataset.documents, *added], list(dict.fromkeys(dataset.queries.values())))
 
@@ -106,7 +106,7 @@ def faq(calibrating: str, live: str) -> Callable[[Path], Case]:
         by_id = {document.id: document for document in dataset.documents}
         entries: dict[str, Document] = {}
         for name, query in dataset.queries.items():
-            for one in dataset.relevant.get(name, ()):
+            for one in sorted(dataset.relevant.get(name, ())):
                 known = one in {entry.id for entry in entries.values()}
                 if not known and WORDS[0] <= len(by_id[one].text.split()) <= WORDS[1] and query not in entries:
                     entries[query] = Document(one, f"Q: {query}?\nA: {by_id[one].text}")

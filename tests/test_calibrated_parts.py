@@ -372,7 +372,7 @@ def test_without_queries_they_are_derived_from_the_documents() -> None:
     asked = {query for query, _ in retriever.asked}
     assert asked >= {query.text for query in derived_queries(documents, enough(0.1))}
     assert asked >= {query.text for query in reference_queries(documents)}
-    assert made.calibration.joint is not None
+    assert made.calibration.joint
     assert len(made.calibration.maxima) == len(derived_queries(documents, enough(0.1)))
 
 

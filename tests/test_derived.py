@@ -139,11 +139,11 @@ def test_there_are_enough_of_them_for_the_share() -> None:
 
 def test_sources_do_not_stretch_the_scales_and_teach_what_honest_repetition_looks_like() -> None:
     calibration = guard().calibration
-    assert calibration.joint is not None
-    assert calibration.scales["echo"].maxima[-1] < calibration.joint.typical["echo"] + 4 * calibration.joint.unit["echo"]
+    joint, _ = calibration.joint
+    assert calibration.scales["echo"].maxima[-1] < joint.typical["echo"] + 4 * joint.unit["echo"]
     assert len(calibration.maxima) == len(derived_queries(DEMO.documents, 1000))
     harder = calibration.model_copy(update={"derived": False})
-    assert calibration.threshold(0.02) == harder.threshold(0.05)
+    assert calibration.threshold(0.02) == harder.threshold(0.08)
 
 
 def test_a_guard_calibrated_on_derived_queries_says_so(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -19,7 +20,7 @@ from ragguard.errors import InvalidInputError
 from ragguard.evaluation.datasets import load
 from ragguard.evidence import MemoryStore
 from ragguard.index import DenseIndex
-from ragguard.signals import Candidates, OffSubject, Profile
+from ragguard.signals import Candidates, OffSubject, Profile, Repetition
 from ragguard.testing import WordHashEncoder
 from ragguard.text import folded_words
 from ragguard.types import Document, Span
@@ -88,7 +89,7 @@ def test_a_joint_score_needs_more_than_one_signal_at_its_ceiling() -> None:
 def test_what_no_honest_document_has_together_exceeds_whatever_one_signal_says() -> None:
     scales = {"echo": Scale(typical=0, unit=1, maxima=(0.0,)), "rest": Scale(typical=0, unit=1, maxima=(0.0,), alone=False)}
     scores = {"echo": np.array([1e6, 4.0, 0.0]), "rest": np.array([0.0, 4.0, 1e6])}
-    found = suspicions(scales, scores, joint(echo=1.0, rest=1.0))
+    found = suspicions(scales, scores, [joint(echo=1.0, rest=1.0)])
     assert found[0] < 1 < found[1]
     assert found[2] == 0  # what means nothing alone is nothing alone
     assert suspicions(scales, scores).tolist() == [1e6, 4.0, 0.0]
@@ -106,7 +107,7 @@ def test_more_of_any_signal_is_never_less_suspicious(values: list[float], which:
 
     def of(numbers: list[float]) -> float:
         scores = {name: np.array([number]) for name, number in zip(names, numbers, strict=True)}
-        return float(suspicions(scales, scores, score)[0])
+        return float(suspicions(scales, scores, [score, joint(b=5.0)])[0])
 
     raised = [value + more * (i == which) for i, value in enumerate(values)]
     assert of(raised) >= of(values) - 1e-12
@@ -209,5 +210,24 @@ def test_off_subject_is_how_far_the_rest_is_from_the_query() -> None:
         [profile([0.9, 0.5, 0.1, 0.3]), profile([0.9, 0.85, 0.8]), profile([0.6])],
     )  # fmt: skip
     # The first window carries the similarity and the second overlaps it; the second document has no rest, nor has the third.
-    assert OffSubject()(candidates) == pytest.approx([-0.2, -0.825, -0.6], abs=1e-6)
+    assert OffSubject()(candidates) == pytest.approx([-0.2, -0.8, -0.6], abs=1e-6)
     assert not OffSubject.alone
+
+
+def test_repetition_counts_the_words_that_a_document_has_least_often() -> None:
+    query = ("who", "built", "the", "bridge")
+    texts = ("the bridge the bridge the bridge", "who built the bridge then who built the bridge", "nothing", "")
+    seen = [replace(profile([0.5]), words=tuple(text.split())) for text in texts]
+    candidates = Candidates(query, np.array([1.0, 0.0], dtype=np.float32), seen)
+    assert Repetition()(candidates) == pytest.approx([0, np.log(3), 0, 0])
+    assert Repetition()(Candidates((), np.array([1.0, 0.0], dtype=np.float32), seen)).tolist() == [0, 0, 0, 0]
+    assert not Repetition.alone
+
+
+def test_repeated_copies_have_a_joint_score_of_their_own() -> None:
+    calibration = guard().calibration
+    once, repeated = calibration.joint
+    assert Repetition.name not in once.weights
+    assert repeated.weights.keys() == {"echo", "scatter", "stuffing", "off subject", Repetition.name}
+    stopped = {form: sum(value > 1 for value in values) for form, values in calibration.planted.items()}
+    assert stopped["copied everywhere"] >= 0.9 * len(calibration.planted["copied everywhere"])

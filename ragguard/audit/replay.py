@@ -140,7 +140,7 @@ def _contradictions(record: Record) -> tuple[str, ...]:
                 name: Scale(typical=typical, unit=unit, maxima=(0.0,), alone=name not in description.get("context", ()))
                 for name, (typical, unit) in description["scales"].items()
             }
-            joint = JointScore.model_validate(description["joint"]) if description.get("joint") else None
+            joint = [JointScore.model_validate(each) for each in description.get("joint") or ()]
             threshold, drops = float(description["threshold"]), description["settings"]["policy"] in ("drop", "raise")
         except (KeyError, TypeError, ValueError, AttributeError):
             differences.append(f"what is recorded of {judge.name} is not how it describes itself")
@@ -151,7 +151,9 @@ def _contradictions(record: Record) -> tuple[str, ...]:
     return tuple(differences)
 
 
-def _follows(verdict: Decided, scales: Mapping[str, Scale], joint: JointScore | None, threshold: float, drops: bool) -> list[str]:
+def _follows(
+    verdict: Decided, scales: Mapping[str, Scale], joint: Sequence[JointScore], threshold: float, drops: bool
+) -> list[str]:
     about = f"document {verdict.document!r}"
     if verdict.suspicion is None:  # of a text that could not be judged, which is dropped
         return [] if verdict.action == "drop" else [f"{about}: {verdict.action} follows from no suspicion"]

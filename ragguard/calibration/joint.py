@@ -16,10 +16,14 @@ LOWEST, HIGHEST = -1.0, 4.0
 SPREAD = 0.98
 """Quantile of the corpus's own candidates that is one unit above their median."""
 
-USUAL = 0.875
-"""Quantile of the reference queries' largest sums above which a sum counts; these queries are sentences of the corpus, whose own
-documents repeat them. Higher, less of what is copied counts (msmarco_dev); lower, honest documents crowd what does, and what
-copies a question into a text on its subject passes (nq_dev); benchmarks/results/few_queries.json."""
+USUAL, RARE = 0.875, 0.98
+"""Quantiles of the reference queries' largest sums: a sum counts above the first, and the second is one above it. These queries
+are sentences of the corpus, whose own documents repeat them. With the first higher, less of what is copied counts (msmarco_dev);
+with it lower, honest documents crowd what does, and what copies a question into a text on its subject passes (nq_dev);
+benchmarks/results/few_queries.json."""
+
+LEAST = 0.05
+"""Least distance between the two."""
 
 RIDGE = 1e-3
 """Weight of the squared weights: enough to make the fit unique."""
@@ -34,6 +38,7 @@ class JointScore(BaseModel):
         typical: By signal, the median over candidates of reference queries.
         unit: By signal, from there to their 98 % quantile.
         usual: The sum that seven in eight of the reference queries' worst documents do not exceed.
+        rare: How much more it is that 98 in a hundred do not exceed.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -42,11 +47,12 @@ class JointScore(BaseModel):
     bias: float
     typical: Mapping[str, float]
     unit: Mapping[str, float]
-    usual: float = Field(default=0.0)
+    usual: float = 0.0
+    rare: float = Field(default=1.0, gt=0)
 
     def __call__(self, scores: Scores) -> NDArray[np.float64]:
-        """By how much each candidate exceeds what is usual; shape (candidates,); below 0 where it does not."""
-        return self._sum(scores) - self.usual
+        """By how much each candidate exceeds what is usual, 1 being rare; shape (candidates,); below 0 where it does not."""
+        return (self._sum(scores) - self.usual) / self.rare
 
     def parts(self, scores: Mapping[str, float]) -> dict[str, float]:
         """What each signal adds to the sum of one candidate; what lies below the median adds nothing."""
@@ -95,5 +101,5 @@ def fit_joint(clean: Sequence[Scores], attacked: Scores, least: Mapping[str, flo
     bias, *weights = minimize(loss, np.zeros(len(names) + 1), jac=True, bounds=bounds, method="L-BFGS-B").x.tolist()
     named = [dict(zip(names, values, strict=True)) for values in (weights, typical.tolist(), unit.tolist())]
     unfinished = JointScore(weights=named[0], bias=bias, typical=named[1], unit=named[2])
-    usual = float(np.quantile([unfinished(scores).max() for scores in clean], USUAL))
-    return unfinished.model_copy(update={"usual": usual})
+    usual, rare = np.quantile([unfinished(scores).max() for scores in clean], [USUAL, RARE]).tolist()
+    return unfinished.model_copy(update={"usual": usual, "rare": max(rare - usual, LEAST)})

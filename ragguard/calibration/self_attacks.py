@@ -98,6 +98,9 @@ FORMS: Mapping[str, Callable[[Material], list[str]]] = {
 LEARNED = tuple(form for form in FORMS if form != "reworded")
 """Forms that a guard learns from. What it stops of the other one is told and not taught, so that not all is its own echo."""
 
+REPEATED = ("copied at both ends", "copied everywhere")
+"""Of these, the forms that repeat the query and so leave little that is about something else."""
+
 
 def planted(form: str, query: str, passage: str, common: frozenset[str], generator: np.random.Generator) -> str:
     """A text that carries a trigger for a query in a passage on something else.

@@ -34,7 +34,7 @@ TOLD = 0.7
 HALF = 0.5
 """Likewise of the largest part of a joint score."""
 
-HARDER = 2.5
+HARDER = 4
 """Of what a derived query finds, its own source repeats it, as few documents repeat what users ask: so many times the share of
 derived queries may be harmed. Benchmarks/results/few_queries.json has what that costs real ones."""
 
@@ -79,7 +79,7 @@ class Calibration(BaseModel):
         documents: How many different texts the corpus had; 0 if that is unknown.
         corpus: Their hash, see `corpus_hash`; empty likewise.
         derived: Whether the queries were derived from documents: then thresholds carry no guarantee for queries that users ask.
-        joint: What several signals together say; None for guards without it (version 0.1).
+        joint: What several signals together say, for each kind of planted text; none for guards of version 0.1.
         leading: For each of `maxima`, the signal that has most of it; empty likewise.
         unjudged: Calibration queries that lose a document of their top k because it cannot be judged (too long, or no words).
             They count as harmed.
@@ -97,7 +97,7 @@ class Calibration(BaseModel):
     documents: int = Field(default=0, ge=0)
     corpus: str = ""
     derived: bool = False
-    joint: JointScore | None = None
+    joint: tuple[JointScore, ...] = ()
     leading: tuple[str, ...] = ()
     unjudged: int = Field(default=0, ge=0)
     unjudgeable: tuple[str, ...] = ()
@@ -114,8 +114,10 @@ class Calibration(BaseModel):
             scores: By signal.
         """
         alone = {name: (scores[name] - scale.typical) / scale.unit for name, scale in self.scales.items() if scale.alone}
-        if self.joint and self.joint({name: np.array([score]) for name, score in scores.items()})[0] > 0:
-            weights = self.joint.parts(scores)
+        one = {name: np.array([score]) for name, score in scores.items()}
+        joint = max(self.joint, key=lambda joint: float(joint(one)[0]), default=None)
+        if joint and joint(one)[0] > 0:
+            weights = joint.parts(scores)
             least = HALF * max(weights.values())
         else:
             weights = alone
@@ -190,19 +192,19 @@ def scale(maxima: Sequence[float], least: float, *, alone: bool = True) -> Scale
 
 
 def suspicions(
-    scales: Mapping[str, Scale], scores: Mapping[str, NDArray[np.float64]], joint: JointScore | None = None
+    scales: Mapping[str, Scale], scores: Mapping[str, NDArray[np.float64]], joint: Sequence[JointScore] = ()
 ) -> NDArray[np.float64]:
     """Suspicion of each candidate, shape (candidates,).
 
-    The 4-norm of the standard scores above 0, over the signals that say something alone. With a joint score that number n becomes
-    n / (1 + n), which is below 1, and what the joint score finds has 1 and its excess: a signal at its ceiling on honest
+    The 4-norm of the standard scores above 0, over the signals that say something alone. With joint scores that number n becomes
+    n / (1 + n), which is below 1, and what one of them finds has 1 and its largest excess: a signal at its ceiling on honest
     documents may blind the norm, and not what no honest document has together.
     """
     above = np.maximum([scales[name].standard(values) for name, values in scores.items() if scales[name].alone], 0)
     norms: NDArray[np.float64] = (above**NORM).sum(axis=0) ** (1 / NORM)
-    if joint is None:
+    if not joint:
         return norms
-    together = joint(scores)
+    together = np.max([one(scores) for one in joint], axis=0)
     return np.where(together > 0, 1 + together, norms / (1 + norms))
 
 

@@ -193,7 +193,7 @@ class CalibratedGuard(BaseDefense):
             "threshold": self.threshold,
             "scales": {name: [scale.typical, scale.unit] for name, scale in sorted(calibration.scales.items())},
             "context": sorted(name for name, scale in calibration.scales.items() if not scale.alone),
-            "joint": calibration.joint and calibration.joint.model_dump(mode="json"),
+            "joint": [joint.model_dump(mode="json") for joint in calibration.joint],
             "calibration": digest(json.loads(saved)),
         }
 

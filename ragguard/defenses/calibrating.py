@@ -24,6 +24,7 @@ from ragguard.signals import (
     OffSubject,
     Outlier,
     Profiles,
+    Repetition,
     Scatter,
     Scores,
     Seam,
@@ -47,6 +48,7 @@ SIGNALS: tuple[type[Signal], ...] = (
     HiddenText,
     ControlText,
     OffSubject,
+    Repetition,
 )
 """Of the default guard. `Flood` needs a share of its own: among them it stops little, and makes Scatter stop less on msmarco_dev.
 `Outlier` adds nothing on nq_dev."""
@@ -164,7 +166,7 @@ def calibrate(
         }
     else:
         scales, joint = learned
-    judge = Calibration(encoder=encoder.name, k=k, scales=scales, maxima=(0.0,), joint=joint if learned else None)
+    judge = Calibration(encoder=encoder.name, k=k, scales=scales, maxima=(0.0,), joint=joint if learned else ())
     worst = sorted(_worst(judge, scorer(query, candidates[query]), k) for query in held if not lost[query])
     unjudgeable = dict.fromkeys(document for query in held for document in lost[query])
     if not worst:

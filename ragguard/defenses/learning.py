@@ -1,4 +1,4 @@
-"""What a guard learns before any real query: scales, a joint score, and how well it stops attacks on itself."""
+"""What a guard learns before any real query: scales, joint scores, and how well it stops attacks on itself."""
 
 from __future__ import annotations
 
@@ -9,24 +9,38 @@ import numpy as np
 from ragguard.calibration import Calibration, JointScore, Scale, scale
 from ragguard.calibration.derived import DerivedQuery, WithoutCopies, derived_queries
 from ragguard.calibration.joint import fit_joint
-from ragguard.calibration.self_attacks import FORMS, LEARNED, planted
+from ragguard.calibration.self_attacks import FORMS, LEARNED, REPEATED, planted
 from ragguard.defenses.base import judgeable
 from ragguard.encoders.vectors import encode_one_query
 from ragguard.errors import InvalidInputError
 from ragguard.protocols import Encoder, Retriever
-from ragguard.signals import Candidates, Profile, Profiles, Scores, Signal
+from ragguard.signals import (
+    Candidates,
+    Echo,
+    OffSubject,
+    Profile,
+    Profiles,
+    Repetition,
+    Scatter,
+    Scores,
+    Signal,
+    Stuffing,
+)
 from ragguard.signals.stuffing import COMMON, frequencies
 from ragguard.text import canonical, folded_words
 from ragguard.types import Document
 
 REFERENCES, LEAST = 200, 20
-"""Queries derived from the corpus from which scales and the joint score are learned; with fewer than the second, they are not."""
+"""Queries derived from the corpus from which scales and joint scores are learned; with fewer than the second, they are not."""
 
 TARGETS = 30
 """Queries against which texts are planted: to learn from, and again, other ones, to see what is stopped."""
 
 TRIED = ("copied in front", "copied everywhere", "dealt out", "stuffed", "gibberish", "injected", "reworded")
 """Forms of which a guard tells what it stops."""
+
+REPEATING = frozenset(signal.name for signal in (Echo, Scatter, Stuffing, OffSubject, Repetition))
+"""Signals that see repeated queries."""
 
 SEED = 1
 """Of reference queries, passages and planted texts."""
@@ -98,11 +112,12 @@ def reference_queries(documents: Sequence[Document]) -> tuple[DerivedQuery, ...]
 
 def learn(
     scorer: Scorer, retriever: Retriever, references: Sequence[DerivedQuery], planting: Planting, k: int
-) -> tuple[dict[str, Scale], JointScore] | None:
-    """Scales and a joint score, from what the reference queries find and from texts planted against some of them.
+) -> tuple[dict[str, Scale], tuple[JointScore, ...]] | None:
+    """Scales and joint scores, from what the reference queries find and from texts planted against some of them.
 
     The documents that a reference query was made of repeat it, as honest pages do that answer keyword queries: the scales, which
-    say what is usual, leave them out; the joint score learns to tell them from copies.
+    say what is usual, leave them out; the joint scores learn to tell them from copies.
+    One score cannot see both a copy in a passage on something else and copies that leave nothing else, so that there are two.
 
     Args:
         scorer: Of the signals.
@@ -132,7 +147,17 @@ def learn(
     }
     targets = list(retrieved)[:TARGETS]
     attacked = scorer.apart([pair for form in LEARNED for pair in planting(targets, form)])
-    return scales, fit_joint(clean, attacked, {signal.name: signal.unit for signal in scorer.signals})
+    repeated = {
+        name: values.reshape(len(LEARNED), -1)[[LEARNED.index(form) for form in REPEATED]].ravel()
+        for name, values in attacked.items()
+    }
+    units = {signal.name: signal.unit for signal in scorer.signals}
+    joint = [
+        fit_joint(clean, texts, chosen)
+        for texts, names in ((attacked, units.keys() - {Repetition.name}), (repeated, REPEATING))
+        if (chosen := {name: unit for name, unit in units.items() if name in names})
+    ]
+    return scales, tuple(joint)
 
 
 def attack_itself(

@@ -10,6 +10,7 @@ from ragguard.signals.hidden_text import HiddenText
 from ragguard.signals.intrusion import Intrusion
 from ragguard.signals.off_subject import OffSubject
 from ragguard.signals.outlier import Outlier
+from ragguard.signals.repetition import Repetition
 from ragguard.signals.scatter import Scatter
 from ragguard.signals.seam import Seam
 from ragguard.signals.spike import Spike
@@ -29,6 +30,7 @@ __all__ = [
     "Profile",
     "Profiles",
     "Reading",
+    "Repetition",
     "Scatter",
     "Scores",
     "Seam",

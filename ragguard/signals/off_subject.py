@@ -6,13 +6,11 @@ import numpy as np
 
 from ragguard.signals.base import Candidates, Scores, Signal
 
-QUARTILE = 0.25
-"""Of the windows of a document that has no rest: a short one, or one with the query in all places."""
-
 
 class OffSubject(Signal):
     """Minus the mean similarity to the query of the windows that neither carry the document's similarity nor overlap with these.
 
+    Where there are none, in a short document or one with the query in all places, the least similar window stands for them.
     Says nothing alone: most documents hold passages on other things. It tells a question that was copied into a passage on
     something else from an honest page that repeats the question because it answers it.
     """
@@ -33,7 +31,5 @@ class OffSubject(Signal):
         left = np.add.reduceat((~carrying).astype(np.float64), candidates.starts)
         total = np.add.reduceat(np.where(carrying, 0.0, candidates.similarities), candidates.starts)
         rest = total / np.maximum(left, 1)
-        for i in np.flatnonzero(left == 0).tolist():
-            first = candidates.starts[i]
-            rest[i] = np.quantile(candidates.similarities[first : first + len(candidates.profiles[i].spans)], QUARTILE)
+        rest = np.where(left > 0, rest, np.minimum.reduceat(candidates.similarities, candidates.starts))
         return np.asarray(-rest, dtype=np.float64)
