@@ -7,10 +7,10 @@ import re
 from pathlib import Path
 from typing import Any
 
-from benchmarks import scale_plot, scaling_plot
+from benchmarks import few_queries_plot, scale_plot, scaling_plot
 
 ROOT = Path(__file__).parents[1]
-TOLD = ("audit", "encoders", "scale", "scan", "sizing", "study")
+TOLD = ("audit", "encoders", "protection", "scale", "scan", "sizing", "study")
 PAGES = (ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in TOLD))
 IMAGES = ROOT / "docs" / "images"
 RESULTS = Path(__file__).parent / "results"
@@ -413,7 +413,38 @@ def _scan_adaptive(result: dict[str, Any]) -> str:
     return _table(head, lines)
 
 
+def _few_queries(result: dict[str, Any]) -> str:
+    """What a guard of few queries stops, against one whose scales come from the same queries."""
+    lines = []
+    for case in result["cases"]:
+        for draws in (draws for draws in case["draws"] if draws["queries"] in (59, 200)):
+            row = [case["case"], str(draws["queries"])]
+            for when in ("before", "now"):
+                rate = draws[when]["attacks"]["copied in front"]
+                row += [f"{draws[when]['harmed']:.1%}", f"{rate['asr']:.2f} ({rate['5 %']:.2f} to {rate['95 %']:.2f})"]
+                row.append(f"{rate['more than half pass']:.1%}")
+            lines.append(row)
+    head = ["corpus and queries", "queries", *[f"{name}, {when}" for when in ("before", "now") for name in CLAIMS]]
+    return _table(head, lines)
+
+
+CLAIMS = ("harmed", "copies that pass", "draws in which most pass")
+
+
+def _kinds(result: dict[str, Any]) -> str:
+    """For each kind of corpus, harm and what passes, with 59, 200 and no queries."""
+    lines = []
+    for case in result["cases"]:
+        found = [(str(draws["queries"]), draws["now"]) for draws in case["draws"] if draws["queries"] in (59, 200)]
+        for number, outcome in [*found, ("none", case["derived"])]:
+            rates = [f"{rate['asr']:.2f}" for rate in outcome["attacks"].values()]
+            lines.append([case["case"], f"{case['documents']:,}", number, f"{outcome['harmed']:.1%}", *rates])
+    return _table(["corpus and queries", "documents", "queries", "harmed", *result["cases"][0]["undefended"]], lines)
+
+
 TABLES = {
+    "few_queries": _few_queries,
+    "kinds": _kinds,
     "audit": _audit,
     "scan": _scan,
     "scan_adaptive": _scan_adaptive,
@@ -447,6 +478,7 @@ def pictures() -> None:
     from ragguard.evaluation.metrics import Row
 
     mpl.use("svg")
+    few_queries_plot.draw(_result("few_queries"), IMAGES / "few_queries.svg")
     scale_plot.draw(_result("scale"), IMAGES / "scale.svg")
     scaling_plot.draw(_result("scaling"), IMAGES / "scaling.svg")
     for path in sorted(RESULTS.glob("compare_*.json")):

@@ -205,13 +205,15 @@ def test_a_guard_is_calibrated_and_written(tmp_path: Path, capsys: pytest.Captur
         (tmp_path / name).write_text("\n".join((DEMO / name).read_text().split("\n")[:count]))
     line = f"calibrate {tmp_path} --top-k 5 --max-clean-query-loss 0.1 --out {out} --cache {tmp_path}"
     play(line)
-    told = capsys.readouterr().out
+    told = " ".join(capsys.readouterr().out.split())
     for words in (
         "echo",
         "typical",
         "unit",
-        "fit the scales",
-        "real ones set the threshold",
+        "queries fit the scales",
+        "real others set the threshold",
+        "Harmed: ",
+        "Stops ",
         "At most 10.00% of clean queries",
         f"ragguard serve {out} {tmp_path}/corpus.jsonl",
     ):

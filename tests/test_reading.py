@@ -352,7 +352,8 @@ LINE = '{{"_id": "{0}", "text": "the hall number {0} was opened by a mayor with 
     [
         (0, 80, "the corpus has 0 documents with words, and 2 are needed"),
         (1, 80, "the corpus has 1 document with words, and 2 are needed"),
-        (2, 0, "0 different queries are too few: a loss of 2.00% needs 49 to calibrate with and 10 to fit"),
+        (2, 0, "0 different queries are too few: a loss of 2.00% needs 49; give more, or allow more"),
+        (2, 48, "48 different queries are too few: a loss of 2.00% needs 49; give more, or allow more"),
         (2, 58, "58 different queries are too few: a loss of 2.00% needs 49 to calibrate with and 10 to fit"),
         (3, None, "queries are derived from 3 documents: . different queries are too few: a loss of 2.00% needs 49"),
     ],

@@ -114,9 +114,9 @@ class Calibration(BaseModel):
             scores: By signal.
         """
         alone = {name: (scores[name] - scale.typical) / scale.unit for name, scale in self.scales.items() if scale.alone}
-        one = {name: np.array([score]) for name, score in scores.items()}
-        joint = max(self.joint, key=lambda joint: float(joint(one)[0]), default=None)
-        if joint and joint(one)[0] > 0:
+        row = {name: np.array([score]) for name, score in scores.items()}
+        joint = max(self.joint, key=lambda joint: float(joint(row)[0]), default=None)
+        if joint and joint(row)[0] > 0:
             weights = joint.parts(scores)
             least = HALF * max(weights.values())
         else:

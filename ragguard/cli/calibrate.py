@@ -85,7 +85,7 @@ def _table(summary: Summary) -> Table:
     what = "derived" if summary.derived else "real"
     table = Table(
         title=f"Calibrated on {summary.documents} documents",
-        caption=f"{summary.fitted} queries of the corpus fit the scales, {summary.queries} {what} ones set the threshold: "
+        caption=f"{summary.fitted} queries fit the scales, {summary.queries} {what} others set the threshold: "
         f"{summary.threshold:.3g}",
     )
     table.add_column("signal")
