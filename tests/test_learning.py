@@ -231,3 +231,12 @@ def test_repeated_copies_have_a_joint_score_of_their_own() -> None:
     assert repeated.weights.keys() == {"echo", "scatter", "stuffing", "off subject", Repetition.name}
     stopped = {form: sum(value > 1 for value in values) for form, values in calibration.planted.items()}
     assert stopped["copied everywhere"] >= 0.9 * len(calibration.planted["copied everywhere"])
+
+
+def test_signals_that_say_nothing_alone_are_not_enough() -> None:
+    index = DenseIndex(WordHashEncoder())
+    index.add(DEMO.documents)
+    with pytest.raises(InvalidInputError, match="needs a signal that says something alone"):
+        CalibratedGuard.calibrated(
+            WordHashEncoder(), index, DEMO.documents, QUERIES[:40], k=5, signals=[OffSubject], store=WINDOWS
+        )

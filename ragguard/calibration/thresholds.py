@@ -108,7 +108,7 @@ class Calibration(BaseModel):
         return suspicions(self.scales, scores, self.joint)
 
     def telling(self, scores: Mapping[str, float]) -> list[str]:
-        """The signals that have most of one candidate's suspicion, the largest first; at least one.
+        """The signals that have most of one candidate's suspicion: at least one that says something alone, then the others.
 
         Args:
             scores: By signal.
@@ -123,7 +123,9 @@ class Calibration(BaseModel):
             weights = alone
             norm = sum(max(value, 0.0) ** NORM for value in alone.values()) ** (1 / NORM)
             least = min(TOLD * norm, max(alone.values()))
-        return sorted((name for name, weight in weights.items() if weight >= least), key=lambda name: -weights[name])
+        first = max(alone, key=lambda name: weights.get(name, 0.0))
+        speaking = {name for name, weight in weights.items() if weight >= least} | {first}
+        return sorted(speaking, key=lambda name: (not self.scales[name].alone, -weights.get(name, 0.0)))
 
     @property
     def asked(self) -> str:

@@ -65,7 +65,12 @@ def build(signals: Sequence[type[Signal]], texts: Sequence[str], encoder: Encode
         texts: Canonical texts of the corpus, or a sample, whose word frequencies `Stuffing` needs.
         encoder: Embeds the reference queries of `Outlier`.
         queries: Reference queries, of which the first 200 are used.
+
+    Raises:
+        InvalidInputError: If none of them says anything alone.
     """
+    if not any(signal.alone for signal in signals):
+        raise InvalidInputError(f"a guard needs a signal that says something alone, beside {[signal.name for signal in signals]}")
     built: list[Signal] = []
     for signal in signals:
         if issubclass(signal, Stuffing):
