@@ -238,5 +238,12 @@ def test_signals_that_say_nothing_alone_are_not_enough() -> None:
     index.add(DEMO.documents)
     with pytest.raises(InvalidInputError, match="needs a signal that says something alone"):
         CalibratedGuard.calibrated(
-            WordHashEncoder(), index, DEMO.documents, QUERIES[:40], k=5, signals=[OffSubject], store=WINDOWS
+            WordHashEncoder(),
+            index,
+            DEMO.documents,
+            QUERIES[:40],
+            k=5,
+            max_clean_query_loss=0.1,
+            signals=[OffSubject],
+            store=WINDOWS,
         )
