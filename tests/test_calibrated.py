@@ -99,7 +99,7 @@ def test_copied_queries_are_stopped_and_explained(
 ) -> None:
     left, reasons = attacked(real_guard, cached, places)
     assert left == [0] * len(ATTACKED)
-    assert all("repeats the query word for word (p = 0.0" in reason for reason in reasons)
+    assert all("repeats the query word for word (" in reason for reason in reasons)
 
 
 def test_clean_queries_keep_their_documents(real_guard: CalibratedGuard, cached: CachedEncoder) -> None:

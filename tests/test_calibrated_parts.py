@@ -88,8 +88,8 @@ def test_what_lies_above_the_threshold_is_dropped_and_what_lies_on_it_is_not() -
     assert (edge.signals["p_value"], much.signals["p_value"]) == (0.2, 0.1)
     assert usual.reason == "Nothing unusual: 100% of clean queries have a document as suspicious in their results."
     assert edge.reason == "Nothing unusual: 20% of clean queries have a document as suspicious in their results."
-    assert much.reason == "The document is too alpha (p = 0.25)."
-    assert odd.reason == "The document is too beta (p = 0.25)."
+    assert much.reason == "The document is too alpha (more than for any of 3 ordinary queries)."
+    assert odd.reason == "The document is too beta (more than for any of 3 ordinary queries)."
     assert (usual.spans, much.spans, odd.spans) == ((), (Span(3, 6),), (Span(0, 2),))
 
 
@@ -103,7 +103,10 @@ def test_all_that_carries_most_of_the_suspicion_is_told_the_worst_first() -> Non
     }
     for text, told in texts.items():
         (verdict,) = guard()(QUERY, hits(text), 1).verdicts
-        assert verdict.reason == f"The document {' and '.join(f'is too {name} (p = 0.25)' for name in told)}."
+        assert (
+            verdict.reason
+            == f"The document {' and '.join(f'is too {name} (more than for any of 3 ordinary queries)' for name in told)}."
+        )
     (verdict,) = guard()(QUERY, hits("a9 b9 no b-word"), 1).verdicts
     assert verdict.spans == (Span(0, 2),)  # of the first that has any
 

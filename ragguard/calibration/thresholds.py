@@ -66,6 +66,14 @@ class Scale(BaseModel):
         """Share of clean queries whose most suspicious top document scores as high, the query at hand counted in."""
         return _p_value(self.maxima, score)
 
+    def rarity(self, score: float) -> str:
+        """How rare that is, in words that say what was counted."""
+        queries = len(self.maxima)
+        above = queries - bisect_left(self.maxima, score)
+        return (
+            f"as much for {above} of {queries} ordinary queries" if above else f"more than for any of {queries} ordinary queries"
+        )
+
 
 class Calibration(BaseModel):
     """What a guard learned from clean queries; frozen, and written with its guard (`CalibratedGuard.save`).
@@ -124,7 +132,7 @@ class Calibration(BaseModel):
             norm = sum(max(value, 0.0) ** NORM for value in alone.values()) ** (1 / NORM)
             least = min(TOLD * norm, max(alone.values()))
         first = max(alone, key=lambda name: weights.get(name, 0.0))
-        speaking = {name for name, weight in weights.items() if weight >= least} | {first}
+        speaking = [name for name in self.scales if name == first or weights.get(name, -math.inf) >= least]
         return sorted(speaking, key=lambda name: (not self.scales[name].alone, -weights.get(name, 0.0)))
 
     @property

@@ -70,18 +70,19 @@ class Acting:
         numbers = {**scores, "p_value": self._calibration.p_value(suspicion)}
         if suspicion <= threshold:
             queries, share = self._calibration.asked, numbers["p_value"]
-            reason = f"Nothing unusual: {share:.0%} of {queries} have a document as suspicious in their results."
+            seen = [signal.meaning for signal in self._signals if signal.telltale and scores[signal.name] > 0]
+            begin = f"The document {' and '.join(seen)}, which is not enough to act on" if seen else "Nothing unusual"
+            reason = f"{begin}: {share:.0%} of {queries} have a document as suspicious in their results."
             return Judgement(i, hit.score, reason, signals=numbers, suspicion=suspicion)
         scales = self._calibration.scales
         by_name = {signal.name: signal for signal in self._signals}
         over = [by_name[name] for name in self._calibration.telling(scores)]
-        meanings = " and ".join(
-            f"{signal.meaning} (p = {scales[signal.name].p_value(scores[signal.name]):.2g})" for signal in over
-        )
+        meanings = " and ".join(f"{signal.meaning} ({scales[signal.name].rarity(scores[signal.name])})" for signal in over)
         spans = next((spans for signal in over if (spans := signal.spans(candidates, i))), ())
         note = f" Calibrated on {self._calibration.asked}: no guarantee." if self._calibration.derived else ""
+        advice = f" {over[0].advice}" if over[0].advice else ""
         drop = self._policy in ("drop", "raise")
-        return Judgement(i, hit.score, f"The document {meanings}.{note}", drop, numbers, spans, suspicion)
+        return Judgement(i, hit.score, f"The document {meanings}.{note}{advice}", drop, numbers, spans, suspicion)
 
     def _ranked(self, judged: list[Judgement], guilty: Sequence[int], hits: Sequence[Hit], vector: Vectors) -> list[Judgement]:
         if not guilty or self._policy in ("drop", "flag"):

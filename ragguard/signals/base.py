@@ -109,18 +109,22 @@ class Signal(ABC):
     Attributes:
         name: For tables and verdicts.
         meaning: What a high value means, as the end of a sentence about the document.
+        advice: What to change, in a sentence for the author of an honest page.
         computed: When its work is done: at ingestion, or at query time (from what ingestion prepared).
         cost: What it costs.
         unit: Least difference between a usual score and a rare one, where clean queries show none.
+        telltale: Whether any value above 0 is told, suspicious or not.
         alone: Whether a high value is suspicious by itself, and not only together with those of other signals.
     """
 
     name: ClassVar[str]
     meaning: ClassVar[str]
+    advice: ClassVar[str] = ""
     computed: ClassVar[Literal["ingestion", "query"]]
     cost: ClassVar[str]
     unit: ClassVar[float] = 1e-3
     alone: ClassVar[bool] = True
+    telltale: ClassVar[bool] = False
 
     @abstractmethod
     def __call__(self, candidates: Candidates) -> Scores:

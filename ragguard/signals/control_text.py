@@ -21,6 +21,8 @@ class ControlText(Signal):
 
     name = "control text"
     meaning = "gives orders to a language model"
+    advice = "Describe what a model should do instead of ordering it."
+    telltale = True
     computed = "ingestion"
     cost = "a few regular expressions a document"
     unit = 0.5

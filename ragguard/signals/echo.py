@@ -20,6 +20,7 @@ class Echo(Signal):
 
     name = "echo"
     meaning = "repeats the query word for word"
+    advice = "Say it in your own words instead of repeating the question."
     computed = "query"
     cost = "an alignment of words in compiled code, about 10 microseconds a document"
 

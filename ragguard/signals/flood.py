@@ -30,6 +30,7 @@ class Flood(Signal):
 
     name = "flood"
     meaning = "says what three other candidates say, too"
+    advice = "Say what other pages do not say."
     computed = "query"
     cost = "inner products of the windows of candidates that are alike"
 

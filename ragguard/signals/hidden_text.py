@@ -22,6 +22,8 @@ class HiddenText(Signal):
 
     name = "hidden text"
     meaning = "hides text from people that models read"
+    advice = "Show this text to readers, or remove it."
+    telltale = True
     computed = "ingestion"
     cost = "a few regular expressions a document"
     unit = 0.5

@@ -18,6 +18,7 @@ class Intrusion(Signal):
 
     name = "intrusion"
     meaning = "has words between its words that do not belong there"
+    advice = "Take out words that have nothing to do with their sentence."
     computed = "ingestion"
     cost = "three lookups a token in the bigram model of the corpus"
 

@@ -17,6 +17,7 @@ class OffSubject(Signal):
 
     name = "off subject"
     meaning = "is otherwise not about the query"
+    advice = "Keep to what the page is found for, or cut what is about something else."
     computed = "query"
     cost = "a mean of similarities that are known"
     alone = False

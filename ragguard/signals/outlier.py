@@ -16,6 +16,7 @@ class Outlier(Signal):
 
     name = "outlier"
     meaning = "is near to many queries that have nothing to do with each other"
+    advice = "Write about one subject on one page."
     computed = "query"
     cost = "one inner product for each reference query"
 

@@ -19,6 +19,7 @@ class Repetition(Signal):
 
     name = "repetition"
     meaning = "has all words of the query several times"
+    advice = "Ask the question once."
     computed = "query"
     cost = "a count of each word of the query"
     alone = False

@@ -29,6 +29,7 @@ class Scatter(Signal):
 
     name = "scatter"
     meaning = "has the query's words scattered through it in their order"
+    advice = "Say it in your own words instead of those of the question."
     computed = "query"
     cost = "an alignment of words in compiled code, about 10 microseconds a document"
     unit = 0.4  # about one word of ten: so much honest answers vary, though a few dozen queries may not show it

@@ -29,6 +29,7 @@ class Seam(Signal):
 
     name = "seam"
     meaning = "speaks of the query in a passage that has nothing to do with the rest of it"
+    advice = "Put the passage on a page about its subject."
     computed = "query"
     cost = "two means of windows a document"
 

@@ -16,6 +16,7 @@ class Spike(Signal):
 
     name = "spike"
     meaning = "has a short passage that is out of proportion near to the query"
+    advice = "Let the passage that answers be about what the text around it is about."
     computed = "query"
     cost = "one inner product a window"
 

@@ -21,6 +21,7 @@ class Stuffing(Signal):
 
     name = "stuffing"
     meaning = "crowds the query's key words together"
+    advice = "Spread key words over sentences that need them."
     computed = "query"
     cost = "a lookup for each word of the query, a few microseconds a document"
 

@@ -18,6 +18,7 @@ class Surprise(Signal):
 
     name = "surprise"
     meaning = "resembles the query by words that do not follow each other in this corpus"
+    advice = "Write whole sentences, as the other documents do."
     computed = "ingestion"
     cost = "a bigram model of the corpus; about a millisecond a document"
 
