@@ -155,8 +155,12 @@ def _follows(
     verdict: Decided, scales: Mapping[str, Scale], joint: Sequence[JointScore], threshold: float, drops: bool
 ) -> list[str]:
     about = f"document {verdict.document!r}"
-    if verdict.suspicion is None:  # of a text that could not be judged, which is dropped
-        return [] if verdict.action == "drop" else [f"{about}: {verdict.action} follows from no suspicion"]
+    if verdict.suspicion is None:  # of a text that could not be judged, which is dropped, or that somebody released
+        return (
+            []
+            if (verdict.action == "drop") != verdict.reason.startswith("Released by ")
+            else [f"{about}: {verdict.action} follows from no suspicion"]
+        )
     scores = {name: np.array([verdict.signals.get(name, np.nan)]) for name in scales}
     again = float(suspicions(scales, scores, joint)[0])
     if not math.isclose(again, verdict.suspicion, rel_tol=TOLERANCE, abs_tol=TOLERANCE):

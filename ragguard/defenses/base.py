@@ -13,6 +13,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from ragguard.checks import positive
+from ragguard.defenses.releases import MemoryReleases, Released, Releases
 from ragguard.errors import DefenseError, InvalidInputError
 from ragguard.protocols import Defense
 from ragguard.text import canonical, words
@@ -52,10 +53,39 @@ class BaseDefense(ABC):
     """Turns judgements into a result in which every candidate is accounted for.
 
     A subclass sets `name` and implements `judge`. Candidates that cannot be judged (no words, too many words) are dropped here:
-    the guard fails closed.
+    the guard fails closed. What somebody has released is not judged: it keeps its place among what is.
+
+    Attributes:
+        name: For verdicts and tables.
+        judges_content: Whether it judges what a document says; what judges only by source or list knows no releases.
+        releases: Where releases are kept, such as a `Quarantine`, which several defenses may share; None until there is one.
     """
 
     name: str
+    judges_content: bool = True
+    releases: Releases | None = None
+
+    def release(self, document: Document, actor: str, reason: str) -> None:
+        """Let a document pass from now on, as long as its text stays what it is; by whatever id it is found.
+
+        Without `releases` that holds in this object, and is forgotten with it.
+
+        Args:
+            document: With the text as the retriever returns it.
+            actor: Who decides.
+            reason: Why, in a sentence for people.
+
+        Raises:
+            InvalidInputError: If this defense does not judge content, the text is released already or cannot be judged at all, or
+                who or why is missing.
+            StoreError: If the release cannot be kept.
+        """
+        if not self.judges_content:
+            raise InvalidInputError(f"{self.name} does not judge what a document says, so there is nothing to release from")
+        if isinstance(document, Document) and (why := unfit(canonical(document.text).text)):
+            raise InvalidInputError(f"document {document.id!r} cannot be released: {why}")
+        self.releases = MemoryReleases() if self.releases is None else self.releases
+        self.releases.let(document, actor, reason)
 
     def __call__(self, query: str, hits: Sequence[Hit], k: int) -> GuardedResult:
         """Judge the candidates of one query.
@@ -79,7 +109,9 @@ class BaseDefense(ABC):
             raise InvalidInputError(f"candidates must have unique ids; repeated: {repeated}")
         forms = [canonical(hit.document.text) for hit in hits]
         refused = {i: reason for i, form in enumerate(forms) if (reason := unfit(form.text))}
-        fit = [i for i in range(len(hits)) if i not in refused]
+        known = self.releases.released({hit.document.text for hit in hits}) if self.releases and self.judges_content else {}
+        released = {i: known[hit.document.text] for i, hit in enumerate(hits) if hit.document.text in known and i not in refused}
+        fit = [i for i in range(len(hits)) if i not in refused and i not in released]
         judged = self.judge(query, [hits[i].with_text(forms[i].text) for i in fit], k) if fit else []
         if sorted(j.position for j in judged) != list(range(len(fit))):
             raise DefenseError(f"{self.name} must judge each of {len(fit)} candidates exactly once")
@@ -89,8 +121,7 @@ class BaseDefense(ABC):
             i: Verdict(hits[i].document.id, self.name, "drop", reason, i + 1, None) for i, reason in refused.items()
         }
         passed: list[Hit] = []
-        for judgement in judged:
-            i = fit[judgement.position]
+        for i, judgement in _with_released([(fit[judgement.position], judgement) for judgement in judged], released, hits):
             if not judgement.drop:
                 passed.append(hits[i] if hits[i].score == judgement.score else Hit(hits[i].document, judgement.score))
             rank = None if judgement.drop else len(passed)
@@ -148,6 +179,24 @@ class BaseDefense(ABC):
     def certificates(self, candidates: int, k: int) -> tuple[Certificate, ...]:  # noqa: ARG002
         """What holds by construction for a result from that many candidates. Nothing by default."""
         return ()
+
+
+def _with_released(
+    judged: list[tuple[int, Judgement]], released: Mapping[int, Released], hits: Sequence[Hit]
+) -> list[tuple[int, Judgement]]:
+    """All judgements in their order, those of released candidates behind as many of the others that pass as stood before them."""
+    order = list(judged)
+    for i, release in sorted(released.items()):
+        place = count = 0
+        before = sum(j < i and not judgement.drop for j, judgement in order)
+        while count < before:
+            count += not order[place][1].drop
+            place += 1
+        highest = next((judgement.score for _, judgement in reversed(order[:place]) if not judgement.drop), math.inf)
+        lowest = next((judgement.score for _, judgement in order[place:] if not judgement.drop), -math.inf)
+        reason = f"Released by {release.actor} on {release.at:%Y-%m-%d}: {release.reason}"
+        order.insert(place, (i, Judgement(i, min(max(hits[i].score, lowest), highest), reason)))
+    return order
 
 
 def prepare(defenses: Sequence[Defense], documents: Sequence[Document]) -> None:

@@ -257,7 +257,9 @@ class CalibratedGuard(BaseDefense):
         Raises:
             InvalidInputError: If the encoder has another name.
         """
-        return CalibratedGuard(encoder, self._corpus, self._signals, self.calibration, **self.settings.model_dump())
+        guard = CalibratedGuard(encoder, self._corpus, self._signals, self.calibration, **self.settings.model_dump())
+        guard.releases = self.releases
+        return guard
 
     def prepare(self, documents: Sequence[Document]) -> None:
         """Embed windows ahead of queries, and read as many texts as are kept in memory; the corpus model learns nothing."""

@@ -22,6 +22,7 @@ class Quarantined(BaseDefense):
     """
 
     name = "Quarantined"
+    judges_content = False
 
     def __init__(self, quarantine: Quarantine) -> None:
         """Bind a quarantine; what is decided there holds from the next query on."""
@@ -50,7 +51,10 @@ class Quarantined(BaseDefense):
 
 
 class Holding(BaseDefense):
-    """A defense that puts what it drops into a quarantine, as `hold_removed` does; its results are the same."""
+    """A defense that puts what it drops into a quarantine, as `hold_removed` does; its results are the same.
+
+    What is released there, on the review page or anywhere else, the defense judges no more, from the next query on.
+    """
 
     def __init__(self, defense: BaseDefense, quarantine: Quarantine) -> None:
         """Wrap a defense.
@@ -61,6 +65,8 @@ class Holding(BaseDefense):
         if not isinstance(defense, BaseDefense):
             raise InvalidInputError(f"{defense!r} is not a BaseDefense; call hold_removed on its results instead")
         self._defense, self._quarantine = defense, quarantine
+        self.judges_content = defense.judges_content
+        self.releases = defense.releases = defense.releases or quarantine
         self.name = defense.name
 
     def __call__(self, query: str, hits: Sequence[Hit], k: int) -> GuardedResult:

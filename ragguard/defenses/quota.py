@@ -55,6 +55,8 @@ class SourceQuota(BaseDefense):
     has no say in this: else an attacker's surplus could push out the honest documents that it copies.
     """
 
+    judges_content = False
+
     def __init__(self, limit: int = 1, *, key: str = "source", near_duplicates: float | None = None) -> None:
         """Configure; the arguments are those of `SourceQuotaSettings`.
 

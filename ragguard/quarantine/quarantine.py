@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from ragguard.errors import InvalidInputError, StoreError
 from ragguard.quarantine.chain import ADVICE as ADVICE
 from ragguard.quarantine.chain import Chain
-from ragguard.quarantine.records import BECOMES, Block, Entry, State, Step, likeness
+from ragguard.quarantine.records import BECOMES, Block, Entry, Event, State, Step, likeness
 from ragguard.quarantine.tables import ABOUT, ENTRIES, EVENTS, SCHEMA, decided, held
 from ragguard.sql import Database
 from ragguard.text import content_key
@@ -112,6 +112,35 @@ class Quarantine:
                 blocked[text] = Block(listed, states[listed], listed == key)
         return blocked
 
+    def released(self, texts: Collection[str]) -> dict[str, Event]:
+        """Those of these texts that somebody released, and that decision; one look-up in an index.
+
+        Raises:
+            StoreError: If the database does not answer, or what it has of one of them is damaged.
+        """
+        keys = {text: content_key(text) for text in texts}
+        known = sa.select(ENTRIES).where(ENTRIES.c.content.in_(set(keys.values())), ENTRIES.c.state == "released")
+        with self._database.used("read") as connection:
+            entries = [self._chain.entry(connection, row) for row in connection.execute(known).all()]
+        decisions = {entry.key: next(event for event in reversed(entry.history) if event.what == "release") for entry in entries}
+        return {text: decisions[key] for text, key in keys.items() if key in decisions}
+
+    def let(self, document: Document, actor: str, reason: str) -> Entry:
+        """Release a document that need not have been put away: it is, so that its text and the decision stay in the history.
+
+        Raises:
+            InvalidInputError: If it is no document, its text is released already, or who or why is missing.
+            StoreError: If the database cannot be written to, or the text is damaged.
+        """
+        if not isinstance(document, Document):
+            raise InvalidInputError(f"a document is released, not {document!r:.200}")
+        actor, reason = _short_text("actor", actor), _short_text("reason", reason)
+        if self.released({document.text}):
+            raise InvalidInputError(f"the text of document {document.id!r} is released already")
+        verdict = Verdict(document.id, "release", "keep", "Put here to keep that it is released.", 1, 1)
+        self.hold(document, verdict, by=actor)
+        return self.release(content_key(document.text), actor, reason)
+
     def entries(
         self, state: State | None = None, by: str | None = None, *, before: int | None = None, limit: int | None = None
     ) -> list[Entry]:
@@ -169,7 +198,7 @@ class Quarantine:
             return self._entry(connection, key)
 
     def release(self, key: str, actor: str, reason: str, *, seen: int | None = None) -> Entry:
-        """Let a text be retrieved again. Defenses that judge a query go on judging it.
+        """Let a text be retrieved again. Defenses whose `releases` this is judge it no more.
 
         Args:
             key: Of the text, or the first characters of it, at least eight.
