@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ragguard.gate.query_log import QueryLog
 from ragguard.language.ngrams import token_starts
-from ragguard.language.reading import Reading, intrusion_of, window_surprise
+from ragguard.language.reading import PRIOR_SURPRISE, Reading, intrusion_of, window_surprise
 from ragguard.text import Canonical, merge, windows
 from ragguard.text.control import control_marks
 from ragguard.text.hidden import hidden_marks, removed_marks
@@ -26,6 +26,13 @@ LENGTH, STRIDE = 10, 5
 
 ODD = 2.0
 """Gain of a token in nats from which it is marked as put between others; USUAL honest text has .25."""
+
+SPELT = 0.5
+"""Share of single letters among the tokens from which a text has its letters set apart, as scanned headings do: then there are no
+words whose order could be odd, and no encoder finds it by a question."""
+
+
+_LETTERS = frozenset(char for char in map(chr, range(0x61, 0x530)) if char.isalpha())
 
 
 @dataclass(frozen=True)
@@ -47,6 +54,12 @@ class View:
     copies: int
     log: QueryLog | None = None
     vector: Vectors | None = None
+
+    @cached_property
+    def spelt(self) -> bool:
+        """Whether most of its words are single letters of an alphabet."""
+        tokens = self.reading.tokens
+        return sum(len(token) == 1 and token in _LETTERS for token in tokens) > SPELT * len(tokens)
 
     @cached_property
     def windows(self) -> list[Span]:
@@ -99,7 +112,7 @@ class OddPassage(GateSignal):
 
     def number(self, view: View) -> float:
         """Nats a token."""
-        return float(view.surprises.max())
+        return PRIOR_SURPRISE if view.spelt else float(view.surprises.max())
 
     def spans(self, view: View) -> tuple[Span, ...]:
         """The windows that are nearly as surprising as the most surprising one."""
@@ -117,7 +130,7 @@ class PlantedWords(GateSignal):
 
     def number(self, view: View) -> float:
         """In standard units of honest text."""
-        return intrusion_of(view.reading.intrusion)
+        return 0.0 if view.spelt else intrusion_of(view.reading.intrusion)
 
     def spans(self, view: View) -> tuple[Span, ...]:
         """The words whose removal is worth most."""
@@ -128,7 +141,7 @@ class PlantedWords(GateSignal):
 
 
 class Hidden(GateSignal):
-    """The logarithm of one more than the weights of all places where text is hidden, or was, before the canonical form removed it."""
+    """The logarithm of one more than the weights of all places where text is hidden, or was, before the canonical form."""
 
     name = "hidden text"
     meaning = "hides text from people that models read, or characters that show nothing"
@@ -145,7 +158,7 @@ class Hidden(GateSignal):
 
 
 class Control(GateSignal):
-    """The logarithm of one more than the weights of all places that speak to a language model (`ragguard.signals.ControlText`)."""
+    """The logarithm of one more than the weights of all places that speak to a model (`ragguard.signals.ControlText`)."""
 
     name = "control text"
     meaning = "gives orders to a language model"

@@ -50,10 +50,11 @@ def control_marks(text: str) -> tuple[Mark, ...]:
     told = _heaviest([*orders(text), *orders_abroad(text)])
     if not (tokens or roles or told):
         return ()
-    discussed = about_models(text, merge([*tokens, *(mark.span for mark in told)]))
+    places = merge([*tokens, *(mark.span for mark in told)])
+    discussed = about_models(text, places)
     told = [*_weighed(told, shown(text), discussed=discussed)]
     spoken = [mark.span.start for mark in told if mark.weight > 0]
-    marks = [*told, *_sharing(tokens, TOKEN, discussed=discussed)]
+    marks = [*told, *_sharing(tokens, TOKEN, discussed=about_models(text, places, least=1))]
     for place in roles:
         at = bisect_left(spoken, place.end)
         follows = at < len(spoken) and spoken[at] - place.end <= GAP and "\n" not in text[place.end : spoken[at]]
@@ -94,7 +95,7 @@ def _breaking_out(text: str) -> Iterator[Mark]:
 
 
 def _heaviest(marks: Sequence[Mark]) -> list[Mark]:
-    """Of marks that overlap only the heaviest, and of these the first: one order is one order, in however many ways it is known."""
+    """Of marks that overlap only the heaviest, and of these the first: one order is one, in however many ways it is known."""
     kept: list[Mark] = []
     for mark in sorted(marks, key=lambda one: (-one.weight, one.span.start, -one.span.end)):
         at = bisect_left(kept, mark.span.start, key=_start)

@@ -35,6 +35,9 @@ _SHOWN_IN_ORDER = re.compile("[A-Za-z0-9]")
 _RIGHT_TO_LEFT = re.compile("[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc\U00010800-\U00010fff\U0001e800-\U0001efff]")
 
 _DOT = "\u0323"
+_DOTTED = re.compile(
+    f"[{_DOT}{''.join(char for char in map(chr, range(0x1E00, 0x1F00)) if _DOT in unicodedata.normalize('NFD', char))}]"
+)
 _DOTTABLE = re.compile(r"[^\W\d_]\u0323?")
 _WORD_WITH_DOTS = re.compile(r"(?:[^\W\d_]\u0323?)+")
 _USUAL_DOTTED = frozenset("aeious")  # of Vietnamese, Igbo and Yoruba; consonants of Sanskrit and Arabic in Latin letters
@@ -73,6 +76,8 @@ def direction_marks(text: str) -> Iterator[Mark]:
 
 def dotted_marks(text: str) -> Iterator[Mark]:
     """Words in which a dot stands below every letter, as no language and no transliteration has them."""
+    if not _DOTTED.search(text):
+        return
     for match in _WORD_WITH_DOTS.finditer(text):
         letters = _DOTTABLE.findall(unicodedata.normalize("NFD", match.group()).lower())
         bases = {letter[0] for letter in letters if letter.endswith(_DOT)}

@@ -14,7 +14,7 @@ from ragguard.text.spans import merge
 from ragguard.types import Span
 
 ASKS = 0.5
-"""Weight of markup that is not shown and holds a question: what is planted there for retrieval; a preview line of mail may, too."""
+"""Weight of markup that is not shown and holds a question, as what is planted there to be retrieved does, and few lines of mail."""
 
 INSIDE = 0.5
 """Weight of characters that show nothing between the letters of a word: a filter is misled by one, a typist leaves one."""
@@ -30,12 +30,12 @@ _UNSHOWN = (
     re.compile(r"\balt\s*=\s*(\"[^\"]{20,}\"|'[^']{20,}')", re.I),
 )
 _ASKS = re.compile(
-    r"^\W*(?:(?:who|whose|whom)\b|(?:(?:at|in|on|by|of|for|from|to) )?(?:what|where|when|why|how|which)\b(?! to\b)(?=.*\?|(?: \w+)? "
-    r"(?:is|are|was|were|do|does|did|can|has|have)\b))|[?\uff1f\u061f]\W*$",
+    r"^\W*(?:(?:who|whose|whom)\b|(?:(?:at|in|on|by|of|for|from|to) )?(?:what|where|when|why|how|which)\b(?! to\b)"
+    r"(?=.*\?|(?: \w+)? (?:is|are|was|were|do|does|did|can|has|have)\b))|[?\uff1f\u061f]\W*$",
     re.IGNORECASE | re.DOTALL,
 )
 _BREAKS = re.compile(
-    f"\u200b(?=[{UNSPACED}])|(?<=[{UNSPACED}])\u200b|^\ufeff|[\x0b\x0c]|(?<=[^\\W\\d_]{{2}})\u00ad(?=[^\\W\\d_]{{2}}|\\s)"
+    f"\u200b(?=[{UNSPACED}])|(?<=[{UNSPACED}])\u200b|^\ufeff|[\x0b\x0c]|(?<=[^\\W\\d_]{{2}})\u00ad(?=[^\\W\\d_]|\\s)|(?<=[^\\W\\d_])\u00ad(?=[^\\W\\d_]{{2}})"
 )
 """Typesetting: where lines may break in scripts without spaces, a mark of byte order, a page break, a hyphen within a word."""
 

@@ -13,7 +13,7 @@ LEAST = 0.4
 heading, a role and a comment, and an order that is quoted without a word on models or attacks weighs half."""
 
 CERTAIN = 1.0
-"""Weight of a place that has hardly another reading: an order to the model in plain prose, a word with letters of two alphabets."""
+"""Weight of a place that has hardly another reading, as an order to the model in plain prose."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ _SHOWN = tuple(
 )
 
 _OF_MODELS = re.compile(
-    r"prompt.?injections?|injection|jailbreaks?|payloads?|red.?team\w*|prompts?\b|chat.?templates?|tokeni[sz]er\w*|special tokens?"
+    r"injection|jailbreaks?|payloads?|red.?team\w*|prompts?\b|chat.?templates?|tokeni[sz]er\w*|special tokens?"
     r"|ChatML|Llama|Alpaca|Vicuna|Orca|Gemma|Mistral|DeepSeek|stop strings?|fine-?tun\w*"
     r"|\u63d0\u793a\u8bcd|\u6a21\u677f|\u5206\u8bcd\u5668",
     re.IGNORECASE,
@@ -48,7 +48,13 @@ def within(place: Span, ranges: tuple[Span, ...]) -> bool:
     return at >= 0 and place.end <= ranges[at].end
 
 
-def about_models(text: str, places: tuple[Span, ...]) -> bool:
-    """Whether a text is about language models or attacks on them, by its words outside of the places themselves."""
+def about_models(text: str, places: tuple[Span, ...], least: int = RELATED) -> bool:
+    """Whether a text is about language models or attacks on them, by its words outside of the places themselves.
+
+    Args:
+        text: Canonical.
+        places: Whose words do not count.
+        least: Different related words that are enough.
+    """
     rest = without(text, places)
-    return bool(_OF_MODELS.search(rest)) or len({word.lower() for word in _RELATED.findall(rest)}) >= RELATED
+    return bool(_OF_MODELS.search(rest)) or len({word.lower() for word in _RELATED.findall(rest)}) >= least
