@@ -16,8 +16,8 @@ class HiddenText(Signal):
 
     Direction controls that reorder, characters that join nothing, letters inside Latin words that only look like Latin ones,
     markup that is not shown and holds a question or an order. Characters that show nothing at all are removed by
-    `ragguard.text.canonical` before that. Right-to-left text, emoji sequences, words of one alphabet and Greek signs (TNFα) are left alone (Boucher et al., arXiv
-    2106.09898; Unicode TR39).
+    `ragguard.text.canonical` before that. Right-to-left text, emoji sequences, words of one alphabet and Greek signs (TNFα) are
+    left alone (Boucher et al., arXiv 2106.09898; Unicode TR39).
     """
 
     name = "hidden text"

@@ -52,6 +52,8 @@ def joined_marks(text: str) -> Iterator[Mark]:
 
 def look_alike_marks(text: str) -> Iterator[Mark]:
     """Words of Latin letters and of those that look like them."""
+    if LOOK_ALIKES.isdisjoint(text):
+        return
     other = len(_ALL_OTHER.findall(text))
     for match in _WORD.finditer(_SIGN.sub(" ", text)):  # as long as the text
         word = match.group()

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import chain
 
 from ragguard.text.canonical_form import invisible
-from ragguard.text.control import control_marks
+from ragguard.text.control import DISCUSSED, control_marks
 from ragguard.text.cutting import UNSPACED
 from ragguard.text.disguised import direction_marks, dotted_marks, joined_marks, look_alike_marks
 from ragguard.text.marks import CERTAIN, Mark, strength
+from ragguard.text.places import about_models
 from ragguard.text.spans import merge
 from ragguard.types import Span
 
 ASKS = 0.5
-"""Weight of markup that is not shown and holds a question, as what is planted there to be retrieved does, and few lines of mail."""
+"""Weight of markup that is not shown and holds a question, as what is planted to be retrieved does, and few lines of mail."""
 
 INSIDE = 0.5
 """Weight of characters that show nothing between the letters of a word: a filter is misled by one, a typist leaves one."""
@@ -66,8 +68,11 @@ def removed_marks(text: str) -> tuple[Mark, ...]:
 
     Between words they are what copying from web pages leaves; within words, and where they spell something, they hide.
     """
+    spans = invisible(text)
+    if not spans:
+        return ()
     explained = {match.start() for match in _BREAKS.finditer(text)}
-    left = [span for span in invisible(text) if not explained.issuperset(range(span.start, span.end))]
+    left = [span for span in spans if not explained.issuperset(range(span.start, span.end))]
     return tuple(Mark(span, _removed(text, span, left[i - 1] if i else None)) for i, span in enumerate(left))
 
 
@@ -79,10 +84,16 @@ def removed_spans(text: str) -> tuple[Span, ...]:
 def _unshown(text: str) -> Iterator[Mark]:
     if "<" not in text and "=" not in text:
         return
-    for pattern in _UNSHOWN:
-        for match in pattern.finditer(text):
-            orders = strength(control_marks(match[1]))
-            yield Mark(Span(*match.span()), CERTAIN if orders else ASKS if _ASKS.search(match[1]) else 0.0)
+    orders: list[Span] = []
+    for match in chain.from_iterable(pattern.finditer(text) for pattern in _UNSHOWN):
+        place = Span(*match.span())
+        if strength(control_marks(match[1])):
+            orders.append(place)
+        else:
+            yield Mark(place, ASKS if _ASKS.search(match[1]) else 0.0)
+    if orders:
+        weight = DISCUSSED if about_models(text, merge(orders)) else CERTAIN
+        yield from (Mark(place, weight) for place in orders)
 
 
 def _removed(text: str, span: Span, before: Span | None) -> float:

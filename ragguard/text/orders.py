@@ -14,7 +14,7 @@ SURE, LIKELY, FAINT = CERTAIN, 0.5, 0.1
 
 _LET = r"(?:ignore|disregard|forget|override|discard|neglect|bypass|set aside|stop following|(?:do not|don't) follow)"
 _FORMER = r"(?:previous(?:ly)?|above|prior|earlier|preceding|other|all|any|existing|original|remaining|past|retrieved|your)"
-_TOLD = r"(?:instructions?|prompts?|directives?|guidelines?|commands?|system messages?)"
+_TOLD = r"(?:instructions?|prompts?|directives?|guidelines?|commands?|(?<!other )system messages?)"
 _READ = r"(?:context|passages|documents|sources|results|texts|paragraphs|pages)"
 _MODEL = r"(?:AIs?|LLMs?|(?:large )?language models?|chatbots?|AI (?:assistants?|agents?|systems?|models?|readers?))"
 _SAY = r"(?:answer|say|state|output|respond|reply|claim|tell|mention|recommend|write|print|return|insist)"
@@ -52,7 +52,7 @@ _SURE = (
     ),
     ("your ", r"your (?:\w+ )?(?:repl(?:y|ies)|responses?|outputs?) (?:must|has to|have to) be\b"),
     (
-        "in your|in the|in every|in each",
+        "in your|in the answer|in the repl|in the res|in the out|in the summ|in every|in each",
         rf"in (?:your|the|every|each) {_REPLY},? {_ADVERB}(?:say|state|mention|include|claim|recommend|tell|write|cite|add)\b",
     ),
     (
@@ -66,16 +66,16 @@ _SURE = (
     ),
     (
         "generating|producing|composing|formulating|giving|writing",
-        r"(?:when|while|whenever|before|after) (?:generating|producing|composing|formulating|giving|writing) (?:an?|the|your|any) "
-        rf"{_REPLY}[^.\n]{{0,40}}, ?{_ADVERB}{_SAY}\b",
+        r"(?:when|while|whenever|before|after) (?:generating|producing|composing|formulating|giving|writing) "
+        rf"(?:an?|the|your|any) {_REPLY}[^.\n]{{0,40}}, ?{_ADVERB}{_SAY}\b",
     ),
     (
-        "ai|llm|language model|chatbot|model|assistant",
+        "note|notice|message|instruction|attention|hint|reminder|memo|important|dear|hello",
         r"(?:notes?|notice|message|instructions?|attention|hint|reminder|memo|important|dear|hello)(?: (?:for|to))?"
         rf"(?: (?:all|any|the|every|future))? (?:{_MODEL}\b|models?(?= ?[:,])|assistants?(?= ?[:,]))",
     ),
     (
-        " this| the following| these",
+        "ai |ais |llm|model|chatbot|assistant|bot",
         rf"(?:{_MODEL}|assistants?|models?|bots?)(?: (?:that|which|who))? (?:read|process|summari[sz]|see|pars|index|us|retriev)"
         r"(?:ing|e?s?) (?:this|the following|these)\b[^.\n]{0,60}"
         r"\b(?:must|should|shall|ha[sv]e? to|needs? to|tell|state|say|ignore|answer)\b",
@@ -87,7 +87,8 @@ _SURE = (
     ),
     (
         "act as|behave as|operate as",
-        r"(?:act|behave|operate) as (?:an? )?(?:unrestricted|unfiltered|uncensored|DAN\b|evil|jailbroken|different (?:AI|assistant))",
+        r"(?:act|behave|operate) as (?:an? )?(?:unrestricted|unfiltered|uncensored|DAN\b|evil|jailbroken"
+        r"|different (?:AI|assistant))",
     ),
     (
         "from now on",
@@ -125,8 +126,9 @@ _LIKELY = (
     ),
     (
         "answer|respon|reply",
-        r"(?:always|only|just|exclusively|solely) (?:ever )?(?:answer|respond|reply)\b(?: (?:to )?(?:(?:the|this|every|any|all) )?"
-        rf"(?:{_ASKED}|users?|customers?))?{_CHOICE} ?(?:\bwith\b|\bthat\b|{_QUOTE}){_CHOICE}",
+        r"(?:always|only|just|exclusively|solely) (?:ever )?(?:answer|respond|reply)\b"
+        rf"(?: (?:to )?(?:(?:the|this|every|any|all) )?(?:{_ASKED}|users?|customers?))?{_CHOICE} ?"
+        rf"(?:\bwith\b|\bthat\b|{_QUOTE}){_CHOICE}",
     ),
     (
         "answer|respon|reply",
@@ -134,9 +136,13 @@ _LIKELY = (
     ),
     (
         "only|just|exactly|nothing but",
-        r"(?:write|output|print|say|return|repeat) (?:only|just|exactly|nothing but) the (?:word|words|text|phrase|sentence|string)\b",
+        r"(?:write|output|print|say|return|repeat) (?:only|just|exactly|nothing but) the "
+        r"(?:word|words|text|phrase|sentence|string)\b",
     ),
-    ("the ", rf"(?:output|print|return|write) the (?:exact )?(?:word|text|phrase|sentence|string) {_QUOTE}"),
+    (
+        "output the|print the|return the|write the",
+        rf"(?:output|print|return|write) the (?:exact )?(?:word|text|phrase|sentence|string) {_QUOTE}",
+    ),
     ("refuse to", rf"refuse to (?:answer|discuss) (?:any|all|every|this|the) (?:{_ASKED}|topic)"),
     (
         "tell|inform|convince|assure",
@@ -149,7 +155,8 @@ _LIKELY = (
     ),
     (
         "you must",
-        rf"you must (?:always |only )?(?:answer|respond|reply)(?: to)? (?:all|every|any|each) {_ASKED} (?:with|by|using|that){_CHOICE}",
+        rf"you must (?:always |only )?(?:answer|respond|reply)(?: to)? (?:all|every|any|each) {_ASKED} "
+        rf"(?:with|by|using|that){_CHOICE}",
     ),
     (
         "you are",

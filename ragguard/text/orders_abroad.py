@@ -33,7 +33,7 @@ _GERMAN = (
         r"[^.!?\n]{0,25}\b(?:antworte\w*|sage?|gib|behaupte|schreib\w*)\b",
     ),
     (
-        "ki|sprachmodell|chatbot",
+        "hinweis|nachricht|anweisung|achtung|notiz",
         CERTAIN,
         r"\b(?:Hinweis|Nachricht|Anweisung\w*|Achtung|Notiz)\b[^.\n]{0,5}\b(?:an|für)\b[^.\n]{0,10}\b(?:KI|Sprachmodell|Chatbot)",
     ),
@@ -66,8 +66,8 @@ _ROMANCE = (
     (
         "lo que|o que|ciò che|quello che",
         CERTAIN,
-        r"\b(?:olvida|ignora|esqueça|ignore|dimentica)\b[^.!?\n]{0,6}\b(?:todo |tudo |tutto )?(?:lo que|o que|ciò che|quello che)\b"
-        r"[^.!?\n]{0,25}\b(?:antes|arriba|anteriormente|acima|prima|sopra)\b",
+        r"\b(?:olvida|ignora|esqueça|ignore|dimentica)\b[^.!?\n]{0,6}\b(?:todo |tudo |tutto )?"
+        r"(?:lo que|o que|ciò che|quello che)\b[^.!?\n]{0,25}\b(?:antes|arriba|anteriormente|acima|prima|sopra)\b",
     ),
     (
         "pregunt|pergunt|consult",
@@ -82,7 +82,7 @@ _ROMANCE = (
         r"[^.!?\n]{0,40}\b(?:pregunt|pergunt|domand|chied)\w*[^.!?\n]{0,25}\b(?:respond\w*|contest\w*|di|diga|rispond\w*)\b",
     ),
     (
-        "ia|ai|modelo|chatbot",
+        "nota|aviso|mensaje|mensagem|messaggio|avviso|atención|attenzione",
         CERTAIN,
         r"\b(?:nota|aviso|mensaje|mensagem|messaggio|avviso|atención|attenzione)\b[^.\n]{0,5}\b(?:para|a|per|ai|agli)\b"
         r"[^.\n]{0,25}\b(?:IA|AI|modelos? de lenguaje|modelos? de linguagem|chatbots?)\b",
@@ -122,7 +122,7 @@ _FRENCH_AND_DUTCH = (
         r"\b(?:répond|dis|dites|écri|affirme)\w*",
     ),
     (
-        "ia|modèle|chatbot",
+        "note|avis |message|attention",
         CERTAIN,
         r"\b(?:note|avis|message|attention)\b[^.\n]{0,5}\b(?:aux?|pour|à)\b[^.\n]{0,20}\b(?:IA|modèles? de langage|chatbots?)\b",
     ),

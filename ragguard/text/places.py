@@ -25,6 +25,7 @@ _SHOWN = tuple(
 _OF_MODELS = re.compile(
     r"injection|jailbreaks?|payloads?|red.?team\w*|prompts?\b|chat.?templates?|tokeni[sz]er\w*|special tokens?"
     r"|ChatML|Llama|Alpaca|Vicuna|Orca|Gemma|Mistral|DeepSeek|stop strings?|fine-?tun\w*"
+    r"|hidden text|invisible text|zero.width|homoglyphs?|prompt leaks?"
     r"|\u63d0\u793a\u8bcd|\u6a21\u677f|\u5206\u8bcd\u5668",
     re.IGNORECASE,
 )
