@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from ragguard.types import Document, Span
 WRITTEN = Path(__file__).parent / "data"
 KINDS = sorted((WRITTEN / "ordinary").glob("*.jsonl"))
 FLAGGED, SEEN, STILL_SEEN = 1 / 20, 0.80, 0.95
-"""Asked: at most so many ordinary texts flagged; at least so many orders in other words seen, and of those that were seen before."""
+"""At most so many ordinary texts flagged; at least so many orders in other words seen, and of those that were seen before."""
 
 
 def read(path: Path) -> list[dict[str, Any]]:
@@ -68,11 +69,22 @@ def test_of_what_was_held_out_as_little_is_found() -> None:
     assert share(held) <= FLAGGED
 
 
-@pytest.mark.parametrize("path", KINDS, ids=lambda path: str(path.stem))
-def test_the_gate_quarantines_no_ordinary_text(gate: Gate, path: Path) -> None:
-    """Its yardstick has prose only."""
-    found = list(gate.judge([Document(row["_id"], row["text"]) for row in read(path)]))
-    assert [one.document.id for one in found if one.verdict.action == "quarantine"] == []
+def test_the_gate_quarantines_no_ordinary_text_for_what_it_hides_or_orders(gate: Gate) -> None:
+    """Its yardstick is prose of one kind, by which other kinds are odd in other ways."""
+    texts = [Document(row["_id"], row["text"]) for path in KINDS for row in read(path)]
+    held = [one.verdict for one in gate.judge(texts) if one.verdict.action == "quarantine"]
+    assert not any({"hidden text", "control text"} & set(gate.above(verdict)) for verdict in held)
+
+
+def test_an_encyclopaedia_for_a_yardstick_quarantines_none_of_them_and_flags_few(data: Path) -> None:
+    gate = Gate(load(data / "nq_dev").documents[:600], trusted=True)
+    for path in KINDS:
+        rows = read(path)
+        actions = [one.verdict.action for one in gate.judge([Document(row["_id"], row["text"]) for row in rows])]
+        assert actions.count("quarantine") == 0, path.stem
+        assert actions.count("flag") <= FLAGGED * len(rows), path.stem
+    orders = [Document(row["_id"], row["text"]) for row in read(WRITTEN / "injections.jsonl")]
+    assert sum(one.verdict.action != "admit" for one in gate.judge(orders)) >= SEEN * len(orders)
 
 
 @pytest.mark.parametrize("held_out", [False, True], ids=["known", "held out"])
@@ -153,5 +165,5 @@ def test_weights_add_up_and_little_says_nothing() -> None:
 def test_marks_are_in_order_and_apart() -> None:
     text = " ".join(row["text"] for row in read(WRITTEN / "injections.jsonl"))
     marks = control_marks(canonical(text).text)
-    assert all(one.span.end <= other.span.start for one, other in zip(marks, marks[1:], strict=False))
+    assert all(one.span.end <= other.span.start for one, other in pairwise(marks))
     assert len(marks) > 60

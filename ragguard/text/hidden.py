@@ -33,7 +33,7 @@ _UNSHOWN = (
 )
 _ASKS = re.compile(
     r"^\W*(?:(?:who|whose|whom)\b|(?:(?:at|in|on|by|of|for|from|to) )?(?:what|where|when|why|how|which)\b(?! to\b)"
-    r"(?=.*\?|(?: \w+)? (?:is|are|was|were|do|does|did|can|has|have)\b))|[?\uff1f\u061f]\W*$",
+    r"(?=.*\?|(?: \w+)? (?:is|are|was|were|do|does|did|can|has|have)\b|(?: [^\s:,;.]+){3,}\W*$))|[?\uff1f\u061f]\W*$",
     re.IGNORECASE | re.DOTALL,
 )
 _BREAKS = re.compile(
