@@ -47,14 +47,14 @@ def control_marks(text: str) -> tuple[Mark, ...]:
     An order weighs less where it is quoted, in code or in a table, and where the text is about models; nothing where both.
     """
     tokens, roles = list(_tokens(text)), [Span(*match.span()) for match in _ROLE.finditer(text)]
-    told = _heaviest([*orders(text), *orders_abroad(text)])
-    if not (tokens or roles or told):
+    worded = _heaviest([*orders(text), *orders_abroad(text)])
+    if not (tokens or roles or worded):
         return ()
-    places = merge([*tokens, *(mark.span for mark in told)])
+    places = merge([*tokens, *(mark.span for mark in worded)])
     discussed = about_models(text, places)
-    told = [*_weighed(told, shown(text), discussed=discussed)]
-    spoken = [mark.span.start for mark in told if mark.weight > 0]
-    marks = [*told, *_sharing(tokens, TOKEN, discussed=about_models(text, places, least=1))]
+    worded = [*_weighed(worded, shown(text), discussed=discussed)]
+    spoken = [mark.span.start for mark in worded if mark.weight > 0]
+    marks = [*worded, *_sharing(tokens, TOKEN, discussed=about_models(text, places, least=1))]
     for place in roles:
         at = bisect_left(spoken, place.end)
         follows = at < len(spoken) and spoken[at] - place.end <= GAP and "\n" not in text[place.end : spoken[at]]
@@ -69,10 +69,10 @@ def control_spans(text: str) -> tuple[Span, ...]:
 
 
 def _tokens(text: str) -> Iterator[Span]:
-    found = _TOKEN.finditer(text)
+    places = _TOKEN.finditer(text)
     if _LLAMA.search(text):
-        found = chain(found, _SENTENCE_TOKEN.finditer(text))
-    return (Span(*match.span()) for match in found)
+        places = chain(places, _SENTENCE_TOKEN.finditer(text))
+    return (Span(*match.span()) for match in places)
 
 
 def _weighed(marks: Sequence[Mark], ranges: tuple[Span, ...], *, discussed: bool) -> Iterator[Mark]:

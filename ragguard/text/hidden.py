@@ -21,14 +21,16 @@ ASKS = 0.5
 INSIDE = 0.5
 """Weight of characters that show nothing between the letters of a word: a filter is misled by one, a typist leaves one."""
 
+_CLOSED = (  # looked for up to the last end: text with beginnings only would be read to its end from each
+    (re.compile(r"<!--(.*?)-->", re.DOTALL), "-->"),
+    (re.compile(r"<(?:template|noscript|script|style)\b[^<>]{0,300}>(.*?)</", re.I | re.DOTALL), "</"),
+)
 _UNSHOWN = (
-    re.compile(r"<!--(.*?)-->", re.DOTALL),
     re.compile(
-        r"<[^<>]*(?:display\s*:\s*none|visibility\s*:\s*hidden|(?:font-size|opacity)\s*:\s*0+(?![.,\d]*[1-9]))[^<>]*>([^<]*)",
+        r"<[^<>]{0,300}(?:display\s*:\s*none|visibility\s*:\s*hidden|(?:font-size|opacity)\s*:\s*0+(?![.,\d]*[1-9]))[^<>]{0,300}>([^<]*)",
         re.I,
     ),
-    re.compile(r"<[a-z]+[^<>]*\s(?:hidden|aria-hidden=.true.)[^<>]*>([^<]*)", re.I),
-    re.compile(r"<(?:template|noscript|script|style)\b[^<>]*>(.*?)</", re.I | re.DOTALL),
+    re.compile(r"<[a-z]{1,20}[^<>]{0,300}\s(?:hidden|aria-hidden=.true.)[^<>]{0,300}>([^<]*)", re.I),
     re.compile(r"\balt\s*=\s*(\"[^\"]{20,}\"|'[^']{20,}')", re.I),
 )
 _ASKS = re.compile(
@@ -85,7 +87,8 @@ def _unshown(text: str) -> Iterator[Mark]:
     if "<" not in text and "=" not in text:
         return
     orders: list[Span] = []
-    for match in chain.from_iterable(pattern.finditer(text) for pattern in _UNSHOWN):
+    closed = chain(*(pattern.finditer(text, 0, text.rfind(end) + len(end)) for pattern, end in _CLOSED if end in text))
+    for match in chain(closed, *(pattern.finditer(text) for pattern in _UNSHOWN)):
         place = Span(*match.span())
         if strength(control_marks(match[1])):
             orders.append(place)
