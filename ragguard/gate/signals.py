@@ -28,8 +28,8 @@ ODD = 2.0
 """Gain of a token in nats from which it is marked as put between others; USUAL honest text has .25."""
 
 SPELT = 0.5
-"""Share of single letters among the tokens from which a text has its letters set apart, as scanned headings do: then there are no
-words whose order could be odd, and no encoder finds it by a question."""
+"""Share of single letters among the tokens from which a text has its letters set apart, as headings in scans do: then the order of
+its words says nothing."""
 
 
 _LETTERS = frozenset(char for char in map(chr, range(0x61, 0x530)) if char.isalpha())
