@@ -28,7 +28,7 @@ ODD = 2.0
 """Gain of a token in nats from which it is marked as put between others; USUAL honest text has .25."""
 
 SPELT = 0.5
-"""Share of single letters among the tokens from which a text has its letters set apart, as headings in scans do: then the order of
+"""Share of single letters among the tokens from which a text has its letters set apart, as headings in scans do: the order of
 its words says nothing."""
 
 
