@@ -8,6 +8,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from ragguard.text.marks import Mark
 from ragguard.types import Span, Vectors
 
 
@@ -22,8 +23,8 @@ class Profile:
         surprise: Mean surprise of each window's tokens, in nats; shape (windows,). See `Reading`.
         intrusion: How much of the text seems put between its words; see `Intrusion`.
         words: Its words as a reader sees them.
-        hidden: Ranges of what hides, see `HiddenText`.
-        control: Ranges of what gives orders to a language model, see `ControlText`.
+        hidden: What hides, see `HiddenText`.
+        control: What gives orders to a language model, see `ControlText`.
     """
 
     text: str
@@ -32,8 +33,8 @@ class Profile:
     surprise: NDArray[np.float64]
     intrusion: float
     words: tuple[str, ...]
-    hidden: tuple[Span, ...]
-    control: tuple[Span, ...]
+    hidden: tuple[Mark, ...]
+    control: tuple[Mark, ...]
 
     @cached_property
     def keys(self) -> NDArray[np.int64]:

@@ -15,8 +15,8 @@ from ragguard.language.ngrams import token_starts
 from ragguard.language.reading import intrusion_of, window_surprise
 from ragguard.protocols import Encoder, EvidenceStore
 from ragguard.text import folded_words
-from ragguard.text.control import control_spans
-from ragguard.text.hidden import hidden_spans
+from ragguard.text.control import control_marks
+from ragguard.text.hidden import hidden_marks
 from ragguard.types import Evidence
 
 BUILT = 10_000
@@ -86,6 +86,6 @@ class Profiles:
             surprise=window_surprise(reading, places),
             intrusion=intrusion_of(reading.intrusion),
             words=tuple(folded_words(text)),
-            hidden=hidden_spans(text),
-            control=control_spans(text),
+            hidden=hidden_marks(text),
+            control=control_marks(text),
         )

@@ -209,7 +209,9 @@ class Gate:
             return verdict
         known = {signal.name: signal for signal in self._signals}
         signals = [known[name] for name in self.above(verdict)]
-        far = self.yardstick.beyond(numbers) >= FAR
+        far = any(
+            self.yardstick.rulers[name].beyond(number) >= FAR and number >= known[name].strong for name, number in numbers.items()
+        )
         what = "; ".join(f"{signal.meaning} ({signal.name} {numbers[signal.name]:.2f})" for signal in signals)
         ruler = self.yardstick.rulers[signals[0].name]
         above = ruler.above(numbers[signals[0].name])

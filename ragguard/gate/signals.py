@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 
 from ragguard.gate.query_log import QueryLog
 from ragguard.language.ngrams import token_starts
-from ragguard.language.reading import Reading, intrusion_of, window_surprise
+from ragguard.language.reading import PRIOR_SURPRISE, Reading, intrusion_of, window_surprise
 from ragguard.text import Canonical, merge, windows
-from ragguard.text.control import control_spans
-from ragguard.text.hidden import hidden_spans, removed_spans
+from ragguard.text.control import control_marks
+from ragguard.text.hidden import hidden_marks, removed_marks
+from ragguard.text.marks import CERTAIN, Mark, strength
 from ragguard.types import Span, Vectors
 
 LENGTH, STRIDE = 10, 5
@@ -25,6 +26,13 @@ LENGTH, STRIDE = 10, 5
 
 ODD = 2.0
 """Gain of a token in nats from which it is marked as put between others; USUAL honest text has .25."""
+
+SPELT = 0.5
+"""Share of single letters among the tokens from which a text has its letters set apart, as headings in scans do: the order of
+its words says nothing."""
+
+
+_LETTERS = frozenset(char for char in map(chr, range(0x61, 0x530)) if char.isalpha())
 
 
 @dataclass(frozen=True)
@@ -46,6 +54,12 @@ class View:
     copies: int
     log: QueryLog | None = None
     vector: Vectors | None = None
+
+    @cached_property
+    def spelt(self) -> bool:
+        """Whether most of its words are single letters of an alphabet."""
+        tokens = self.reading.tokens
+        return sum(len(token) == 1 and token in _LETTERS for token in tokens) > SPELT * len(tokens)
 
     @cached_property
     def windows(self) -> list[Span]:
@@ -71,12 +85,14 @@ class GateSignal(ABC):
         meaning: Continues "The document ..." in reasons.
         unit: Least distance, on the signal's own scale, that counts as one unit beyond what is usual.
         asks: Whether it needs a query log.
+        strong: Least number for which a document is quarantined, however unusual a lower one is in the corpus.
     """
 
     name: ClassVar[str]
     meaning: ClassVar[str]
     unit: ClassVar[float]
     asks: ClassVar[bool] = False
+    strong: ClassVar[float] = -math.inf
 
     @abstractmethod
     def number(self, view: View) -> float:
@@ -96,7 +112,7 @@ class OddPassage(GateSignal):
 
     def number(self, view: View) -> float:
         """Nats a token."""
-        return float(view.surprises.max())
+        return PRIOR_SURPRISE if view.spelt else float(view.surprises.max())
 
     def spans(self, view: View) -> tuple[Span, ...]:
         """The windows that are nearly as surprising as the most surprising one."""
@@ -114,7 +130,7 @@ class PlantedWords(GateSignal):
 
     def number(self, view: View) -> float:
         """In standard units of honest text."""
-        return intrusion_of(view.reading.intrusion)
+        return 0.0 if view.spelt else intrusion_of(view.reading.intrusion)
 
     def spans(self, view: View) -> tuple[Span, ...]:
         """The words whose removal is worth most."""
@@ -125,35 +141,37 @@ class PlantedWords(GateSignal):
 
 
 class Hidden(GateSignal):
-    """The logarithm of one more than the number of places where text is hidden, or was, before the canonical form removed it."""
+    """The logarithm of one more than the weights of all places where text is hidden, or was, before the canonical form."""
 
     name = "hidden text"
     meaning = "hides text from people that models read, or characters that show nothing"
-    unit = 0.5
+    unit = 0.25
+    strong = math.log1p(CERTAIN)
 
     def number(self, view: View) -> float:
-        """Logarithm of a count."""
-        return math.log1p(len(hidden_spans(view.form.text)) + len(removed_spans(view.text)))
+        """Logarithm of a sum."""
+        return strength([*hidden_marks(view.form.text), *removed_marks(view.text)])
 
     def spans(self, view: View) -> tuple[Span, ...]:
         """The places."""
-        return merge([*view.original(hidden_spans(view.form.text)), *removed_spans(view.text)])
+        return merge([*view.original(_places(hidden_marks(view.form.text))), *_places(removed_marks(view.text))])
 
 
 class Control(GateSignal):
-    """The logarithm of one more than the number of places that speak to a language model (`ragguard.signals.ControlText`)."""
+    """The logarithm of one more than the weights of all places that speak to a model (`ragguard.signals.ControlText`)."""
 
     name = "control text"
     meaning = "gives orders to a language model"
-    unit = 0.5
+    unit = 0.25
+    strong = math.log1p(CERTAIN)
 
     def number(self, view: View) -> float:
-        """Logarithm of a count."""
-        return math.log1p(len(control_spans(view.form.text)))
+        """Logarithm of a sum."""
+        return strength(control_marks(view.form.text))
 
     def spans(self, view: View) -> tuple[Span, ...]:
         """The places."""
-        return view.original(control_spans(view.form.text))
+        return view.original(_places(control_marks(view.form.text)))
 
 
 class NearCopies(GateSignal):
@@ -212,3 +230,7 @@ class Hub(GateSignal):
 
 SIGNALS: tuple[GateSignal, ...] = (OddPassage(), PlantedWords(), Hidden(), Control(), NearCopies(), LoggedQuery(), Hub())
 """All, in the order in which they are told; those that ask for a query log are left out without one."""
+
+
+def _places(marks: Sequence[Mark]) -> list[Span]:
+    return [mark.span for mark in marks if mark.weight > 0]
