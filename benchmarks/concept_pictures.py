@@ -235,9 +235,9 @@ def main() -> None:
     encoder = SentenceTransformerEncoder.offline()
     index = DenseIndex(encoder)
     index.add(documents)
-    guard = CalibratedGuard.calibrated(encoder, index, documents, queries, k=3, max_clean_query_loss=0.05)
     planted = Document("planted", f"{question} {documents[0].text}")
     index.add([planted])
+    guard = CalibratedGuard.calibrated(encoder, index, documents, queries, k=3, max_clean_query_loss=0.05)
     FOLDER.mkdir(parents=True, exist_ok=True)
     for name, picture in draw(encoder, guard, GuardedRetriever(index, [guard]).retrieve(question, 3), planted).items():
         (FOLDER / name).write_text(picture, encoding="utf-8")

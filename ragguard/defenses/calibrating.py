@@ -65,12 +65,7 @@ def build(signals: Sequence[type[Signal]], texts: Sequence[str], encoder: Encode
         texts: Canonical texts of the corpus, or a sample, whose word frequencies `Stuffing` needs.
         encoder: Embeds the reference queries of `Outlier`.
         queries: Reference queries, of which the first 200 are used.
-
-    Raises:
-        InvalidInputError: If none of them says anything alone.
     """
-    if not any(signal.alone for signal in signals):
-        raise InvalidInputError(f"a guard needs a signal that says something alone, beside {[signal.name for signal in signals]}")
     built: list[Signal] = []
     for signal in signals:
         if issubclass(signal, Stuffing):
@@ -144,6 +139,8 @@ def calibrate(
     Raises:
         InvalidInputError: If `k` or `depth` is below 1, there are too few queries, or one finds no document.
     """
+    if not any(signal.alone for signal in signals):
+        raise InvalidInputError(f"a guard needs a signal that says something alone, beside {[signal.name for signal in signals]}")
     positive(k), positive(depth, "depth")
     plain = [query.text if isinstance(query, DerivedQuery) else query for query in queries]
     references = [query for query in reference_queries(documents) if query.text not in set(plain)]
